@@ -1,0 +1,42 @@
+# Everything a newcomer types. Needs Python 3.11, make, gcc and git; the rest is installed under .venv/.
+PYTHON ?= python3
+GATEWAY := .venv/gateway/bin
+SET_UP := $(PYTHON) deploy/environments/set_up.py
+
+.PHONY: help setup demo test test-unit lint format check train clean
+
+help:  ## say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup:  ## make the three environments (nothing to do when they are up to date)
+	@$(SET_UP)
+
+demo: setup  ## quantize the bundled model, serve it, ask about three pictures
+	@$(GATEWAY)/python -m demo.run
+
+test: setup  ## run every test, real vLLM included
+	$(GATEWAY)/pytest
+
+test-unit:  ## the tests that need no engine, in seconds
+	@$(SET_UP) gateway
+	$(GATEWAY)/pytest tests/unit
+
+lint:  ## ruff, mypy --strict, import-linter
+	@$(SET_UP) gateway
+	$(GATEWAY)/ruff check .
+	$(GATEWAY)/ruff format --check .
+	$(GATEWAY)/mypy
+	$(GATEWAY)/lint-imports
+
+format:  ## let ruff rewrite the sources
+	$(GATEWAY)/ruff check --fix .
+	$(GATEWAY)/ruff format .
+
+check: setup  ## measure what the bundled model sees, on 500 held-out scenes
+	$(GATEWAY)/python -m demo.check
+
+train: setup  ## train the bundled model anew into build/demo-model (over an hour on two cores)
+	.venv/quantize/bin/python -m demo.train build/demo-model
+
+clean:  ## remove the environments and everything built
+	rm -rf .venv build dist

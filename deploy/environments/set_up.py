@@ -1,0 +1,184 @@
+"""Make the project's environments under .venv/: `python3 deploy/environments/set_up.py [NAME...]`.
+
+Needs only Python 3.11 and its venv module. Each environment is installed by uv from its constraints file here
+and stamped with a hash of what went in, so that a second call does nothing. uv reads no pip configuration:
+the indexes and wheel folders that pip knows are handed on to it.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+VENVS = ROOT / ".venv"
+UV = "uv==0.13.8"
+TORCH = "torch==2.13.0"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What is installed into one environment; `free_gb` is asked of the disk before."""
+
+    extras: str
+    cpu_torch: bool
+    free_gb: float
+    purpose: str
+
+
+ENVIRONMENTS = {
+    "gateway": Environment("[dev]", False, 0.7, "the gateway, its tests and linters"),
+    "engine": Environment("[engine-cpu]", True, 4.5, "vLLM for the CPU"),
+    "quantize": Environment("[quantize]", True, 2.5, "llm-compressor"),
+}
+
+
+class SetUpError(Exception):
+    """One sentence that says what to do."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    choices = "\n".join(f"{name}: {env.purpose}" for name, env in ENVIRONMENTS.items())
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"all by default\n{choices}")
+    parser.add_argument("--unpinned", action="store_true", help="ignore the constraints (to renew them)")
+    args = parser.parse_args()
+    try:
+        unknown = set(args.names) - ENVIRONMENTS.keys()
+        if unknown:
+            raise SetUpError(f"no environment is called {', '.join(sorted(unknown))}: {', '.join(ENVIRONMENTS)}")
+        for name in args.names or ENVIRONMENTS:
+            ensure(name, pinned=not args.unpinned)
+    except SetUpError as problem:
+        print(f"set-up: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def ensure(name: str, pinned: bool) -> None:
+    """Install environment `name` unless its stamp says that it is there already."""
+    environment, folder = ENVIRONMENTS[name], VENVS / name
+    stamp, wanted = folder / ".fovea-stamp", fingerprint(name)
+    if pinned and stamp.exists() and stamp.read_text() == wanted:
+        print(f"set-up: {name}: up to date")
+        return
+    check_machine(environment)
+    began = time.monotonic()
+    print(f"set-up: {name} ({environment.purpose}): installing", flush=True)
+    uv = ensure_uv()
+    stamp.unlink(missing_ok=True)
+    if not (folder / "bin" / "python").exists():
+        run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], "cannot make a venv")
+    install = [uv, "pip", "install", "--python", str(folder / "bin" / "python"), *index_options()]
+    if pinned:
+        install += ["--constraints", str(HERE / f"{name}.txt")]
+    if environment.cpu_torch:
+        install += cpu_torch_options(install)
+        # vLLM's CPU build names both, needs neither, and the CUDA builds of both fail beside a CPU torch.
+        install += ["--overrides", str(HERE / "overrides.txt")]
+    run([*install, "--editable", f"{ROOT}{environment.extras}"], f"cannot install environment {name}")
+    stamp.write_text(wanted)
+    print(f"set-up: {name}: ready in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def fingerprint(name: str) -> str:
+    """Changes whenever what should be installed does."""
+    parts = [UV, sys.version, name]
+    for path in (HERE / f"{name}.txt", HERE / "overrides.txt", ROOT / "pyproject.toml", Path(__file__)):
+        parts.append(path.read_text() if path.exists() else "")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def check_machine(environment: Environment) -> None:
+    if sys.version_info < (3, 11):
+        raise SetUpError(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}.")
+    if environment.cpu_torch and not shutil.which("gcc"):
+        raise SetUpError("no C compiler was found: install gcc (Debian: apt-get install gcc libc6-dev).")
+    VENVS.mkdir(exist_ok=True)
+    free_gb = shutil.disk_usage(VENVS).free / 1e9
+    if free_gb < environment.free_gb:
+        raise SetUpError(
+            f"{VENVS} has {free_gb:.1f} GB free, {environment.free_gb:.1f} are needed: free some disk space."
+        )
+
+
+def ensure_uv() -> str:
+    """uv, in an environment of its own: it installs in seconds what takes pip minutes."""
+    uv = VENVS / "uv" / "bin" / "uv"
+    if not uv.exists():
+        run([sys.executable, "-m", "venv", "--clear", str(VENVS / "uv")], "cannot make a venv")
+        run(
+            [str(VENVS / "uv" / "bin" / "pip"), "install", "--quiet", UV],
+            "cannot install uv: is there an index?",
+        )
+    return str(uv)
+
+
+def pip_settings() -> dict[str, list[str]]:
+    """What pip's files and environment say of indexes, by option name; the environment comes last."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    settings: dict[str, list[str]] = {}
+    for line in listed.splitlines():
+        key, _, value = line.partition("=")
+        name = key.rpartition(".")[2].lstrip(":")
+        settings.setdefault(name, []).extend(value.strip().strip("'").replace("\\n", " ").split())
+    return settings
+
+
+def index_options() -> list[str]:
+    """pip's indexes and wheel folders as uv's options, local folders that do not exist left out."""
+    settings = pip_settings()
+    options: list[str] = []
+    for index in settings.get("index-url", [])[-1:]:
+        options += ["--default-index", index]
+    for index in unique(settings.get("extra-index-url", [])):
+        if not index.startswith("file://") or Path(index.removeprefix("file://")).exists():
+            options += ["--index", index]
+    if "--index" in options:
+        options += ["--index-strategy", "unsafe-best-match"]  # what pip does: an index more is a choice more
+    for folder in unique(settings.get("find-links", [])):
+        if "://" in folder or Path(folder).exists():
+            options += ["--find-links", folder]
+    return options
+
+
+def cpu_torch_options(install: list[str]) -> list[str]:
+    """How a CPU build of torch can be had here: from a folder or index that pip knows, else from PyTorch's own.
+
+    Asked with a dry run that installs nothing.
+    """
+    probe = [*install, "--dry-run", "--no-deps", "--quiet"]
+    for options in ([], ["--torch-backend", "cpu"]):
+        if subprocess.run([*probe, *options, f"{TORCH}+cpu"], capture_output=True, check=False).returncode == 0:
+            return options
+    raise SetUpError(
+        f"no CPU build of {TORCH} was found: add PyTorch's CPU index (its address is on PyTorch's site under "
+        "'Get started', Compute Platform 'CPU') as PIP_EXTRA_INDEX_URL, or name a folder that holds the wheel "
+        "in PIP_FIND_LINKS."
+    )
+
+
+def unique(values: list[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def run(command: list[str], failure: str) -> None:
+    environ = {**os.environ, "UV_HTTP_TIMEOUT": "180", "UV_LINK_MODE": "copy"}
+    environ.pop("VIRTUAL_ENV", None)
+    if cert := os.environ.get("PIP_CERT"):
+        environ.setdefault("SSL_CERT_FILE", cert)
+    done = subprocess.run(command, env=environ, check=False)
+    if done.returncode:
+        raise SetUpError(f"{failure} (exit code {done.returncode}; the lines above say why).")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

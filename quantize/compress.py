@@ -1,0 +1,38 @@
+"""The part that needs torch: llm-compressor's `oneshot`, in its own process and environment.
+
+`python -m quantize.compress SOURCE OUT RECIPE` writes weights and a config to OUT; the caller finishes it.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from llmcompressor import oneshot
+from llmcompressor.modifiers.quantization import QuantizationModifier
+from transformers import AutoModelForImageTextToText
+
+from quantize.recipe import Recipe, read_recipe
+
+
+def compress(source: Path, out: Path, recipe: Recipe) -> None:
+    """Quantize `source` (loaded whole, on the CPU, in its own dtype) into `out`."""
+    model = AutoModelForImageTextToText.from_pretrained(source, dtype="auto", device_map=None)
+    modifier = QuantizationModifier(targets=list(recipe.targets), scheme=recipe.scheme, ignore=list(recipe.ignore))
+    # llm-compressor adds 1 to Qwen3.5's norms while it works and takes it off afterwards, in BF16: that rounds
+    # them. Nothing of one dimension is ever quantized, so all of it is put back as it was.
+    originals = {name: p.detach().clone() for name, p in model.named_parameters() if p.ndim == 1}
+    with torch.no_grad():
+        oneshot(model=model, recipe=modifier)
+        for name, parameter in model.named_parameters():
+            if name in originals:
+                parameter.copy_(originals[name])
+    model.save_pretrained(out, save_compressed=True)
+
+
+def main() -> None:
+    source, out, recipe = sys.argv[1:]
+    compress(Path(source), Path(out), read_recipe(recipe))
+
+
+if __name__ == "__main__":
+    main()

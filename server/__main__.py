@@ -1,0 +1,5 @@
+"""`python -m server` is `fovea`."""
+
+from server.cli import main
+
+main()

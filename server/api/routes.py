@@ -1,0 +1,173 @@
+"""The HTTP surface: completions as plain ASGI endpoints (the hot path), the rest as small functions."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from server.admission.keys import KeyRing
+from server.api.parse import parse_request
+from server.api.problems import problem_response
+from server.api.stream import send_answer, until_client_leaves
+from server.api.wire import ClientLeft, header, read_body
+from server.domain import ParsedRequest, Tenant
+from server.domain import Route as ApiRoute
+from server.engines.pool import EnginePool
+from server.errors import GatewayError, NoEngineReady, UnknownModel, UnknownRoute, WrongMethod
+from server.metrics import Metrics
+from server.pipeline import Pipeline
+
+log = logging.getLogger("fovea.requests")
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    max_bytes: int
+    timeout_s: float
+
+
+class CompletionEndpoint:
+    """POST of one route. Accounts for every request exactly once, however it ends."""
+
+    def __init__(
+        self,
+        route: ApiRoute,
+        limits: BodyLimits,
+        keys: KeyRing,
+        pipeline: Pipeline,
+        pool: EnginePool,
+        metrics: Metrics,
+    ) -> None:
+        self._route = route
+        self._limits = limits
+        self._keys = keys
+        self._pipeline = pipeline
+        self._pool = pool
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        account = Account(self._route, self._metrics, self._pool)
+        with account:
+            if scope["method"] != "POST":
+                raise WrongMethod("Use POST here.")
+            tenant = self._keys.authenticate(header(scope, b"authorization"))
+            raw = await read_body(scope, receive, self._limits.max_bytes, self._limits.timeout_s)
+            account.start_clock()
+            request = parse_request(self._route, raw)
+            del raw
+            account.model = request.model
+            await until_client_leaves(self._answer(request, tenant, scope, send, account), receive)
+
+    async def _answer(
+        self, request: ParsedRequest, tenant: Tenant, scope: Scope, send: Send, account: "Account"
+    ) -> None:
+        request_id = scope["state"]["request_id"]
+        async with self._pipeline.answer(request, tenant, request_id) as answer:
+            account.first_byte()
+            failure = await send_answer(answer, send, [])
+            account.failure = failure
+
+
+class Account:
+    """Counts one request: in flight while open; its status, code and times when it closes."""
+
+    def __init__(self, route: str, metrics: Metrics, pool: EnginePool) -> None:
+        self._route = route
+        self._metrics = metrics
+        self._pool = pool
+        self._began: float | None = None
+        self.model = ""
+        self.failure: GatewayError | None = None
+
+    def start_clock(self) -> None:
+        self._began = time.perf_counter()
+
+    def first_byte(self) -> None:
+        if self._began is not None:
+            took_s = time.perf_counter() - self._began
+            self._metrics.first_token.labels(self._route, self._known_model()).observe(took_s)
+
+    def __enter__(self) -> None:
+        self._metrics.in_flight.inc()
+
+    def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
+        self._metrics.in_flight.dec()
+        status, code = "200", ""
+        error = problem if isinstance(problem, GatewayError) else self.failure
+        if isinstance(problem, ClientLeft):
+            status, code = "499", "client_left"
+            self._metrics.cancelled.inc()
+        elif error is not None:
+            status, code = str(error.status), error.code
+            self._metrics.rejections.labels(error.code).inc()
+        elif problem is not None:
+            status, code = "500", "internal_error"
+        model = self._known_model()
+        self._metrics.requests.labels(self._route, model, status, code).inc()
+        if self._began is not None and status == "200":
+            self._metrics.duration.labels(self._route, model).observe(time.perf_counter() - self._began)
+
+    def _known_model(self) -> str:
+        """A label that callers cannot multiply."""
+        return self.model if self.model in self._pool.models() else "unknown"
+
+
+def make_routes(
+    endpoints: list[tuple[str, CompletionEndpoint]], keys: KeyRing, pool: EnginePool
+) -> list[BaseRoute]:
+    """All routes. Model names may hold slashes, as on the hub."""
+
+    async def list_models(request: Request) -> Response:
+        keys.authenticate(request.headers.get("authorization"))
+        return JSONResponse({"object": "list", "data": [model_card(*model) for model in pool.models().items()]})
+
+    async def get_model(request: Request) -> Response:
+        keys.authenticate(request.headers.get("authorization"))
+        name, models = request.path_params["name"], pool.models()
+        if name not in models:
+            raise UnknownModel(f"The model '{name}' does not exist.", "model")
+        return JSONResponse(model_card(name, models[name]))
+
+    return [
+        *(Route(path, endpoint) for path, endpoint in endpoints),
+        Route("/v1/models", list_models, methods=["GET"]),
+        Route("/v1/models/{name:path}", get_model, methods=["GET"]),
+    ]
+
+
+def make_probes(pool: EnginePool, metrics: Metrics) -> list[BaseRoute]:
+    """Liveness, readiness and metrics."""
+
+    async def live(_: Request) -> Response:
+        return JSONResponse({"status": "live"})
+
+    async def ready(_: Request) -> Response:
+        if not pool.ready:
+            raise NoEngineReady("No engine is ready.")
+        return JSONResponse({"status": "ready"})
+
+    async def expose(_: Request) -> Response:
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return [
+        Route("/health/live", live, methods=["GET"]),
+        Route("/health/ready", ready, methods=["GET"]),
+        Route("/metrics", expose, methods=["GET"]),
+    ]
+
+
+def model_card(name: str, context: int | None) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "fovea", "max_model_len": context}
+
+
+async def answer_http_exception(request: Request, exc: Exception) -> Response:
+    """Starlette's own 404 and 405 in our words."""
+    status = exc.status_code if isinstance(exc, HTTPException) else 500
+    if status == 405:
+        return problem_response(WrongMethod(f"{request.method} is not allowed here."))
+    return problem_response(UnknownRoute("There is nothing at this path."))

@@ -1,0 +1,57 @@
+"""Passes an engine's bytes on to the caller as they come, and notices when the caller leaves."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.types import Receive, Send
+
+from server.api.problems import problem_event
+from server.api.wire import ClientLeft
+from server.domain import Answer
+from server.errors import EngineError
+
+
+async def until_client_leaves(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Run `work`; cancel it, wait for its clean-up and raise ClientLeft if the caller goes away first."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientLeft
+        working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def send_answer(answer: Answer, send: Send, extra: list[tuple[bytes, bytes]]) -> EngineError | None:
+    """Send status, headers and every frame.
+
+    An engine that fails after the first byte ends the stream with an error event, never silently: that error
+    is returned for the account, since the status has gone out already.
+    """
+    headers = [
+        (b"content-type", answer.media_type.encode("latin-1")),
+        (b"x-fovea-engine", answer.engine.encode("latin-1")),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),
+        *extra,
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    failure: EngineError | None = None
+    try:
+        async for frame in answer.frames:
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+    except EngineError as problem:
+        failure = problem
+        await send({"type": "http.response.body", "body": problem_event(problem), "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    return failure
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

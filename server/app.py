@@ -1,0 +1,80 @@
+"""The gateway's composition root: the only place where its objects are built."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from server.admission.gate import Gate
+from server.admission.keys import KeyRing
+from server.admission.price import PriceList
+from server.api.middleware import ErrorsAsProblems, RequestLog
+from server.api.routes import BodyLimits, CompletionEndpoint, answer_http_exception, make_probes, make_routes
+from server.engines.client import EngineClient, EngineTimeouts
+from server.engines.pool import EnginePool
+from server.errors import ConfigError
+from server.images.fetch import FetchLimits, ImageFetcher
+from server.images.resolve import ImageLimits, ImageResolver
+from server.images.tokens import QwenTokenRule
+from server.metrics import Metrics
+from server.pipeline import Pipeline
+from server.settings import ImageSettings, Settings
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """Build the gateway. Raises ConfigError where the settings cannot work."""
+    if not settings.engines.urls:
+        raise ConfigError("no engine is named: give --engine URL or set FOVEA_ENGINES__URLS")
+    path = settings.admission.preprocessor
+    prices = PriceList(QwenTokenRule.from_file(path).tokens if path else None)
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        """What needs the running event loop is built here, and taken down in reverse order."""
+        pool = make_pool(settings, metrics)
+        images = make_images(settings.images, metrics)
+        keys = KeyRing(settings.auth.key_hashes)
+        admission = settings.admission
+        gate = Gate(admission.max_running, admission.max_waiting, admission.wait_timeout_s, metrics)
+        pipeline = Pipeline(images, prices, gate, pool, metrics)
+        limits = BodyLimits(settings.http.max_body, settings.http.body_timeout_s)
+        endpoints = [
+            ("/v1/chat/completions", CompletionEndpoint("chat", limits, keys, pipeline, pool, metrics)),
+            ("/v1/completions", CompletionEndpoint("completions", limits, keys, pipeline, pool, metrics)),
+        ]
+        app.router.routes.extend(make_routes(endpoints, keys, pool) + make_probes(pool, metrics))
+        await pool.start()
+        yield
+        await pool.close()
+        await images.close()
+
+    app = FastAPI(title="Fovea", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(HTTPException, answer_http_exception)
+    app.add_middleware(ErrorsAsProblems)
+    app.add_middleware(RequestLog)
+    return app
+
+
+def make_pool(settings: Settings, metrics: Metrics) -> EnginePool:
+    engines = settings.engines
+    timeouts = EngineTimeouts(engines.connect_timeout_s, engines.first_byte_timeout_s, engines.idle_timeout_s)
+    clients = [EngineClient(f"engine-{i}", url, timeouts) for i, url in enumerate(engines.urls)]
+    return EnginePool(clients, engines.poll_s, metrics)
+
+
+def make_images(images: ImageSettings, metrics: Metrics) -> ImageResolver:
+    fetcher = ImageFetcher(
+        FetchLimits(
+            max_bytes=images.max_bytes,
+            timeout_s=images.fetch_timeout_s,
+            max_redirects=images.max_redirects,
+            max_fetches=images.max_fetches,
+            allow_http=images.allow_http,
+            allow_private_addresses=images.allow_private_addresses,
+            ca_file=images.ca_file,
+        )
+    )
+    limits = ImageLimits(images.max_count, images.max_bytes, images.max_pixels)
+    return ImageResolver(limits, fetcher, metrics, images.decode_threads, images.isolate_tenants)

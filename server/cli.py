@@ -1,0 +1,132 @@
+"""`fovea`: the command line of gateway and engine."""
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+import uvicorn
+
+from server.app import make_app
+from server.engine.launch import Launch, LaunchError, check_model, check_port, run_engine
+from server.errors import ConfigError
+from server.settings import PREFIX, read_settings
+from server.together import Together, run_together
+
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+app = typer.Typer(
+    help="Serve a vision-language model: stock vLLM engines behind a gateway that checks every picture.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ModelOption = Annotated[str, typer.Option("--model", help="Checkpoint folder (or hub id) to serve.")]
+NameOption = Annotated[str, typer.Option("--name", help="Name callers use; the folder's name by default.")]
+
+
+@app.command(context_settings=PASS_ON)
+def engine(
+    context: typer.Context,
+    model: ModelOption,
+    name: NameOption = "",
+    host: Annotated[str, typer.Option(help="Address to listen on. Engines belong on loopback.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+) -> None:
+    """Start stock vLLM's OpenAI server with sane defaults; any other option is passed on to vLLM.
+
+    vLLM is looked for in FOVEA_ENGINE_PYTHON, this environment, then the project's engine environment.
+    """
+    launch = Launch(model, name or default_name(model), host, port, tuple(context.args))
+    try:
+        code = run_engine(launch, os.environ, lambda line: say(f"fovea engine: {line}"))
+    except LaunchError as problem:
+        refuse(str(problem))
+    sys.exit(code)
+
+
+@app.command()
+def gateway(
+    engine: Annotated[list[str] | None, typer.Option(help="Base URL of an engine; repeat for several.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (8080).")] = None,
+    preprocessor: Annotated[
+        Path | None, typer.Option(help="The model's preprocessor_config.json: makes image prices exact.")
+    ] = None,
+) -> None:
+    """Start the gateway: OpenAI's API in front of one or more engines.
+
+    Every setting is a FOVEA_* variable, nested with __ (FOVEA_IMAGES__MAX_BYTES=10MiB), or a key of the YAML
+    file that FOVEA_CONFIG names. Options given here win.
+    """
+    given: dict[str, object] = {
+        "ENGINES__URLS": engine and "[" + ",".join(f'"{url}"' for url in engine) + "]",
+        "HTTP__HOST": host,
+        "HTTP__PORT": port,
+        "ADMISSION__PREPROCESSOR": preprocessor,
+    }
+    os.environ.update({PREFIX + key: str(value) for key, value in given.items() if value is not None})
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    try:
+        settings = read_settings()
+        application = make_app(settings)
+        check_port(settings.http.host, settings.http.port)
+    except (ConfigError, LaunchError) as problem:
+        refuse(str(problem))
+    uvicorn.run(
+        application,
+        host=settings.http.host,
+        port=settings.http.port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=round(settings.http.drain_s),
+    )
+
+
+@app.command(context_settings=PASS_ON)
+def up(
+    context: typer.Context,
+    model: ModelOption,
+    name: NameOption = "",
+    host: Annotated[str, typer.Option(help="Address the gateway listens on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the gateway.")] = 8080,
+    engine_port: Annotated[int, typer.Option(help="Port of the engine; 0 takes a free one.")] = 0,
+) -> None:
+    """Start engine and gateway on this machine; any other option is passed on to vLLM. Ctrl-C stops both."""
+    plan = Together(model, name or default_name(model), host, port, engine_port, tuple(context.args))
+    try:
+        check_model(model)
+        check_port(host, port)
+    except LaunchError as problem:
+        refuse(str(problem))
+    sys.exit(asyncio.run(run_together(plan, say)))
+
+
+def default_name(model: str) -> str:
+    """A folder's own name; a hub id as it is."""
+    path = Path(model)
+    return path.resolve().name if path.exists() else model
+
+
+def say(line: str) -> None:
+    typer.echo(line)
+    sys.stdout.flush()
+
+
+def refuse(sentence: str) -> NoReturn:
+    typer.echo(f"fovea: {sentence}", err=True)
+    sys.exit(2)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The types that a request passes through, one a stage: Parsed -> Ready -> relayed Answer."""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Json = dict[str, Any]
+Route = Literal["chat", "completions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Whom a request belongs to; `name` comes from our key list, never from the caller."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """Where one image of a request comes from.
+
+    `path` locates the part (`messages[0].content[1].image_url`); `part` is the part inside the parsed body,
+    which the pipeline rewrites in place once the image is resolved.
+    """
+
+    path: str
+    url: str
+    part: Json
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedRequest:
+    """A request of known shape. `body` is ours alone: nobody else holds a reference to it."""
+
+    route: Route
+    model: str
+    stream: bool
+    max_tokens: int | None
+    text_bytes: int
+    images: tuple[ImageSource, ...]
+    body: Json
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedImage:
+    """Bytes we hold and have checked. `digest` names the content everywhere; sizes are pixels."""
+
+    digest: str
+    media_type: str
+    width: int
+    height: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a request will take of an engine, in tokens; `image_tokens` is exact where the rule is known."""
+
+    image_tokens: int
+    text_tokens: int
+    max_tokens: int
+
+    @property
+    def total(self) -> int:
+        return self.image_tokens + self.text_tokens + self.max_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Proof of admission, valid inside the `async with Gate.admit(...)` that gave it."""
+
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyRequest:
+    """A priced request as the engine shall see it. `affinity` is the routing key."""
+
+    route: Route
+    model: str
+    stream: bool
+    cost: Cost
+    affinity: str
+    payload: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Answer:
+    """An engine's answer under way: `frames` must be closed by whoever takes it."""
+
+    status: int
+    media_type: str
+    engine: str
+    frames: AsyncGenerator[bytes, None]

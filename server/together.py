@@ -1,0 +1,132 @@
+"""`fovea up`: engine and gateway on one machine, one log, one life."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+STOP_GATEWAY_S = 40
+READY_POLL_S = 0.3
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What to start. `engine_port` 0 takes a free one."""
+
+    model: str
+    name: str
+    host: str
+    port: int
+    engine_port: int
+    engine_options: tuple[str, ...]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def commands(plan: Together) -> dict[str, list[str]]:
+    """The two processes' command lines, both of this same program."""
+    engine_port = plan.engine_port or free_port()
+    me = [sys.executable, "-m", "server"]
+    engine = [*me, "engine", "--model", plan.model, "--name", plan.name, "--port", str(engine_port)]
+    gateway = [*me, "gateway", "--engine", f"http://127.0.0.1:{engine_port}"]
+    gateway += ["--host", plan.host, "--port", str(plan.port)]
+    preprocessor = Path(plan.model) / "preprocessor_config.json"
+    if preprocessor.is_file():
+        gateway += ["--preprocessor", str(preprocessor)]
+    return {"engine": [*engine, *plan.engine_options], "gateway": gateway}
+
+
+async def run_together(plan: Together, report: Report) -> int:
+    """Run both until one ends or we are told to stop. Returns the exit code of the first to die, else 0."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    processes = {name: await _start(command) for name, command in commands(plan).items()}
+    logs = [asyncio.create_task(_prefix(name, p, report)) for name, p in processes.items()]
+    ready = asyncio.create_task(_announce(plan, report))
+    ends = {name: asyncio.create_task(p.wait()) for name, p in processes.items()}
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({*ends.values(), stopping}, return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    stopping.cancel()
+    dead = next(((name, task.result()) for name, task in ends.items() if task.done()), None)
+    if dead and not stop.is_set():
+        report(f"fovea   | {dead[0]} ended with code {dead[1]}: stopping the rest")
+    # The gateway first: it finishes its streams while the engine still answers.
+    for name in ("gateway", "engine"):
+        await _stop(processes[name])
+    await asyncio.gather(*logs)
+    if stop.is_set() or dead is None:
+        report("fovea   | stopped")
+        return 0
+    return dead[1] or 1
+
+
+async def _start(command: list[str]) -> asyncio.subprocess.Process:
+    # Sessions of their own: Ctrl-C reaches us alone, and we stop them in order.
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        limit=1024 * 1024,
+    )
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_GATEWAY_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def _prefix(name: str, process: asyncio.subprocess.Process, report: Report) -> None:
+    assert process.stdout is not None
+    while True:
+        try:
+            line = await process.stdout.readline()
+        except ValueError:  # a line longer than the buffer: dropped
+            continue
+        if not line:
+            return
+        report(f"{name:<8}| {line.decode(errors='replace').rstrip()}")
+
+
+async def _announce(plan: Together, report: Report) -> None:
+    """One line with the URL and a command to copy, once a request would be answered."""
+    host = "127.0.0.1" if plan.host in ("0.0.0.0", "::") else plan.host  # noqa: S104
+    url = f"http://{host}:{plan.port}"
+    async with aiohttp.ClientSession(trust_env=False) as session:
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with session.get(f"{url}/health/ready") as response:
+                    if response.status == 200:
+                        break
+            await asyncio.sleep(READY_POLL_S)
+    report(f"fovea   | ready: {url}/v1  model: {plan.name}")
+    report(
+        f"fovea   | try: curl -s {url}/v1/chat/completions -H 'content-type: application/json' -d "
+        f'\'{{"model":"{plan.name}","max_tokens":32,"messages":[{{"role":"user","content":[{{"type":"image_url",'
+        '"image_url":{"url":"data:image/jpeg;base64,\'$(base64 -w0 PICTURE.jpg)\'"}},'
+        '{"type":"text","text":"What is in this picture?"}]}]}\''
+    )

@@ -1,0 +1,61 @@
+"""The expensive things, made once a test run: an FP8 checkpoint and real vLLM behind the gateway."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from server.together import free_port
+from tests.processes import Running, running
+
+ROOT = Path(__file__).parent.parent
+DEMO_MODEL = ROOT / "demo" / "model"
+# A cold start of vLLM takes half a minute alone on two cores, several with everything else running.
+ENGINE_START_S = 420
+
+
+@dataclass(frozen=True)
+class Stack:
+    """`fovea up` and where it listens."""
+
+    process: Running
+    url: str
+    model: str
+    checkpoint: Path
+
+
+@pytest.fixture(scope="session")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The demo model in FP8, and what the command printed."""
+    out = tmp_path_factory.mktemp("checkpoints") / "demo-fp8"
+    process = Running("quantize.cli", "run", str(DEMO_MODEL), str(out))
+    process.wait_for(r"written in \d+ s", 300)
+    assert process.stop() == 0
+    return out, process.output
+
+
+@pytest.fixture(scope="session")
+def stacks(quantized: tuple[Path, str]) -> Iterator[dict[str, Stack]]:
+    """Both checkpoints on real vLLM, started side by side: `fp8` and `bf16`."""
+    with ExitStack() as stack:
+        started = {}
+        for name, checkpoint in (("fp8", quantized[0]), ("bf16", DEMO_MODEL)):
+            port = free_port()
+            arguments = ("--model", str(checkpoint), "--name", f"demo-{name}", "--port", str(port))
+            process = stack.enter_context(running("server", "up", *arguments, FOVEA_HTTP__MAX_BODY="4MiB"))
+            started[name] = Stack(process, f"http://127.0.0.1:{port}", f"demo-{name}", checkpoint)
+        for each in started.values():
+            each.process.wait_for(r"fovea   \| ready: ", ENGINE_START_S)
+        yield started
+
+
+@pytest.fixture(scope="session")
+def fp8(stacks: dict[str, Stack]) -> Stack:
+    return stacks["fp8"]
+
+
+@pytest.fixture(scope="session")
+def bf16(stacks: dict[str, Stack]) -> Stack:
+    return stacks["bf16"]

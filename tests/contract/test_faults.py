@@ -1,0 +1,247 @@
+"""What the gateway does when engines, callers or image hosts misbehave. Only a fake engine fails on request."""
+
+import asyncio
+import hashlib
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import orjson
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from tests.fakes.engine import FakeEngine
+from tests.fakes.gateway import gateway
+from tests.fakes.serve import serving
+from tests.pictures import chat, data_url, image_part, picture, text_part
+
+CHAT = "/v1/chat/completions"
+RED, BLUE = picture(colour="red"), picture(colour="blue")
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def url(engine: FakeEngine) -> Iterator[str]:
+    with serving(engine.app) as engine_url, gateway(engine_url) as gateway_url:
+        yield gateway_url
+
+
+def metric(url: str, sample: str) -> float:
+    lines = httpx2.get(f"{url}/metrics").text.splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{sample} ")), 0.0)
+
+
+def wait_until(condition: Any, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_the_engine_sees_checked_bytes_under_an_identity_of_ours(engine: FakeEngine, url: str) -> None:
+    for data in (RED, BLUE, RED):
+        httpx2.post(url + CHAT, json=chat(image_part(data)))
+    parts = [body["messages"][0]["content"][0] for body in engine.chats]
+    assert [part["image_url"] for part in parts] == [{"url": data_url(data)} for data in (RED, BLUE, RED)]
+    identities = [part["uuid"] for part in parts]
+    assert identities[0] == identities[2] != identities[1]
+    assert all(len(identity) == 64 for identity in identities)
+
+
+def test_what_passes_through_arrives_as_it_was_sent(engine: FakeEngine, url: str) -> None:
+    body = chat(text_part("hi"), seed=5, tools=[{"type": "function", "function": {"name": "f"}}], top_p=0.5)
+    httpx2.post(url + CHAT, json=body)
+    assert engine.chats == [body]
+
+
+@pytest.mark.parametrize(("isolated", "shared"), [(True, False), (False, True)])
+def test_tenants_share_pictures_only_where_set_so(isolated: bool, shared: bool) -> None:
+    engine = FakeEngine()
+    keys = {hashlib.sha256(name.encode()).hexdigest(): name for name in ("ann", "bob")}
+    options = {"auth": {"key_hashes": keys}, "images": {"isolate_tenants": isolated}}
+    with serving(engine.app) as engine_url, gateway(engine_url, **options) as url:
+        for key in ("ann", "bob"):
+            answer = httpx2.post(url + CHAT, json=chat(image_part(RED)), headers={"authorization": f"Bearer {key}"})
+            assert answer.status_code == 200
+        refused = httpx2.post(url + CHAT, json=chat(), headers={"authorization": "Bearer eve"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert httpx2.get(f"{url}/v1/models").status_code == 401
+    ann, bob = (body["messages"][0]["content"][0]["uuid"] for body in engine.chats)
+    assert (ann == bob) is shared
+
+
+def test_an_engine_that_fails_before_the_first_byte_is_replaced_by_another() -> None:
+    good, bad = FakeEngine(), FakeEngine()
+    bad.fail = 500
+    with serving(good.app) as a, serving(bad.app) as b, gateway(a, b, engines={"poll_s": 60}) as url:
+        wait_until(lambda: metric(url, 'fovea_engine_ready{engine="engine-1"}') == 1)
+        statuses = {
+            httpx2.post(url + CHAT, json=chat(image_part(picture(size=(s, 9))))).status_code for s in range(1, 20)
+        }
+        assert statuses == {200}
+        # It failed once, left the pool, and was asked nothing more.
+        assert len(bad.chats) == 1
+        assert metric(url, "fovea_engine_retries_total") == 1
+
+
+def test_a_lone_engine_that_fails_is_a_502_with_a_stable_code(engine: FakeEngine, url: str) -> None:
+    engine.fail = 500
+    answer = httpx2.post(url + CHAT, json=chat())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_failed")
+    assert "127.0.0.1" not in answer.text
+
+
+def test_an_engines_refusal_keeps_its_words_and_gets_a_code_of_ours(engine: FakeEngine, url: str) -> None:
+    engine.fail = 400
+    error = httpx2.post(url + CHAT, json=chat()).json()["error"]
+    assert (error["code"], error["message"]) == ("rejected_by_engine", "the engine says no")
+
+
+def test_an_overloaded_engine_is_said_to_be_with_retry_after(engine: FakeEngine, url: str) -> None:
+    engine.fail = 429
+    answer = httpx2.post(url + CHAT, json=chat())
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+
+
+def test_an_engine_that_dies_mid_stream_ends_it_with_an_error_event(engine: FakeEngine, url: str) -> None:
+    engine.die_after = 2
+    answer = httpx2.post(url + CHAT, json=chat(stream=True))
+    last = answer.text.strip().split("\n\n")[-1]
+    assert answer.status_code == 200
+    assert orjson.loads(last.removeprefix("data: "))["error"]["code"] == "engine_failed"
+    assert "[DONE]" not in answer.text
+
+
+def test_a_gateway_without_engines_is_alive_but_not_ready() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with gateway(f"http://127.0.0.1:{unused.getsockname()[1]}", wait=False) as url:
+            assert httpx2.get(f"{url}/health/live").status_code == 200
+            answer = httpx2.get(f"{url}/health/ready")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_engine_ready")
+            assert httpx2.post(url + CHAT, json=chat()).status_code == 503
+
+
+def test_an_engine_that_listens_but_cannot_answer_is_not_ready() -> None:
+    engine = FakeEngine()
+    engine.answers = False
+    with serving(engine.app) as engine_url, gateway(engine_url, wait=False) as url:
+        time.sleep(0.5)
+        assert httpx2.get(f"{url}/health/ready").status_code == 503
+        engine.answers = True
+        wait_until(lambda: httpx2.get(f"{url}/health/ready").status_code == 200)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_caller_that_leaves_cancels_the_engines_work(engine: FakeEngine, url: str, stream: bool) -> None:
+    engine.pause_s = 5
+    async with httpx2.AsyncClient() as http:
+        with pytest.raises(httpx2.TimeoutException):
+            await http.post(url + CHAT, json=chat(stream=stream), timeout=1)
+    if stream:
+        await asyncio.to_thread(wait_until, lambda: engine.cancelled == 1)
+    await asyncio.to_thread(wait_until, lambda: metric(url, "fovea_requests_cancelled_total") == 1)
+    assert engine.finished == 0
+    assert metric(url, 'fovea_engine_requests_running{engine="engine-0"}') == 0
+    assert metric(url, "fovea_requests_in_flight") == 0
+
+
+async def test_permits_come_back_from_callers_that_leave() -> None:
+    engine = FakeEngine()
+    engine.pause_s = 0.2
+    options = {"admission": {"max_running": 2, "max_waiting": 50, "wait_timeout_s": 20}}
+    with serving(engine.app) as engine_url, gateway(engine_url, **options) as url:
+        async with httpx2.AsyncClient(base_url=url) as http:
+
+            async def impatient() -> None:
+                with pytest.raises(httpx2.TimeoutException):
+                    await http.post(CHAT, json=chat(stream=True), timeout=0.15)
+
+            await asyncio.gather(*(impatient() for _ in range(10)))
+            answers = await asyncio.gather(*(http.post(CHAT, json=chat(), timeout=20) for _ in range(4)))
+        assert [answer.status_code for answer in answers] == [200] * 4
+
+
+def image_host() -> Any:
+    async def serve_picture(_: Request) -> Response:
+        return Response(RED, media_type="text/plain")
+
+    async def serve_much(_: Request) -> Response:
+        return Response(b"x" * 200_000)
+
+    async def serve_compressed(_: Request) -> Response:
+        return Response(RED, headers={"content-encoding": "gzip"})
+
+    async def redirect(request: Request) -> Response:
+        return RedirectResponse(request.query_params["to"])
+
+    async def loop(_: Request) -> Response:
+        return RedirectResponse("/loop")
+
+    return Starlette(
+        routes=[
+            Route("/picture", serve_picture),
+            Route("/much", serve_much),
+            Route("/compressed", serve_compressed),
+            Route("/redirect", redirect),
+            Route("/loop", loop),
+        ]
+    )
+
+
+def test_a_url_is_fetched_by_the_gateway_and_never_shown_to_the_engine() -> None:
+    engine = FakeEngine()
+    options = {"images": {"allow_http": True, "allow_private_addresses": True, "max_bytes": 100_000}}
+    with serving(engine.app) as engine_url, serving(image_host()) as host, gateway(engine_url, **options) as url:
+
+        def ask(path: str) -> Any:
+            part = {"type": "image_url", "image_url": {"url": host + path, "detail": "low"}}
+            answer = httpx2.post(url + CHAT, json=chat(part))
+            return answer.json().get("error", {}).get("code", answer.status_code)
+
+        assert ask("/picture") == 200
+        assert ask("/redirect?to=/picture") == 200
+        assert ask("/redirect?to=file:///etc/passwd") == "image_url_refused"
+        assert ask("/much") == "image_too_large"
+        assert ask("/compressed") == "image_fetch_failed"
+        assert ask("/loop") == "image_fetch_failed"
+        assert ask("/missing") == "image_fetch_failed"
+    seen = [body["messages"][0]["content"][0]["image_url"] for body in engine.chats]
+    assert seen == [{"url": data_url(RED), "detail": "low"}] * 2
+
+
+def test_a_redirect_cannot_lead_where_the_url_itself_could_not() -> None:
+    """The host is let through as a name (it resolves to a public address in the caller's mind), the hop is not."""
+    engine = FakeEngine()
+    with (
+        serving(engine.app) as engine_url,
+        serving(image_host()) as host,
+        gateway(engine_url, images={"allow_http": True}) as url,
+    ):
+        part = {"type": "image_url", "image_url": {"url": host.replace("127.0.0.1", "localhost") + "/picture"}}
+        error = httpx2.post(url + CHAT, json=chat(part)).json()["error"]
+    assert error["code"] == "image_url_refused"
+    assert engine.chats == []
+
+
+def test_nothing_is_logged_that_a_caller_sent(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = "MARKER" * 20
+    broken = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{secret}"}}
+    elsewhere = {"type": "image_url", "image_url": {"url": f"https://127.0.0.1/{secret}"}}
+    for body in (chat(text_part(secret)), chat(broken), chat(elsewhere), chat(**{secret: 1}), chat(model=secret)):
+        httpx2.post(url + CHAT, json=body, headers={"authorization": f"Bearer {secret}"})
+    httpx2.post(url + CHAT, content=f'{{"model": "{secret}'.encode())
+    assert "req-" in caplog.text
+    assert "MARKER" not in caplog.text
+    assert "MARKER" not in httpx2.get(f"{url}/metrics").text

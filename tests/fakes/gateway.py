@@ -1,0 +1,24 @@
+"""A gateway in this process, in front of given engines."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+
+from server.app import make_app
+from server.settings import Settings
+from tests.fakes.serve import serving
+
+
+@contextmanager
+def gateway(*engines: str, wait: bool = True, **sections: dict[str, Any]) -> Iterator[str]:
+    """The gateway's base URL, once an engine is ready (`wait`)."""
+    sections["engines"] = {"urls": engines, "poll_s": 0.1, **sections.get("engines", {})}
+    with serving(make_app(Settings(**sections))) as url:
+        deadline = time.monotonic() + 20
+        while wait and httpx2.get(f"{url}/health/ready").status_code != 200:
+            assert time.monotonic() < deadline, "no engine became ready"
+            time.sleep(0.05)
+        yield url

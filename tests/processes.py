@@ -1,0 +1,75 @@
+"""Our programs as a user starts them: real processes, whose output is kept for the failure's message."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Running:
+    """A process and what it has said. The output is drained always, so that it never blocks."""
+
+    def __init__(self, module: str, *arguments: str, **environ: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.lines)
+
+    def wait_for(self, pattern: str, timeout_s: float) -> re.Match[str]:
+        """The first match in the output. Fails when the process ends, or says nothing of the kind in time."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if found := re.search(pattern, self.output):
+                return found
+            if self.process.poll() is not None:
+                self._reader.join(5)
+                if found := re.search(pattern, self.output):
+                    return found
+                raise AssertionError(f"ended with {self.process.returncode} before {pattern!r}:\n{self.tail()}")
+            time.sleep(0.1)
+        raise AssertionError(f"no {pattern!r} within {timeout_s} s:\n{self.tail()}")
+
+    def tail(self) -> str:
+        return "\n".join(self.lines[-40:])
+
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 90) -> int:
+        """Send a signal and wait for the exit code; what does not stop is killed, and fails the test."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise AssertionError(f"did not stop within {timeout_s} s:\n{self.tail()}") from None
+        self._reader.join(5)
+        return code
+
+
+@contextmanager
+def running(module: str, *arguments: str, **environ: str) -> Iterator[Running]:
+    started = Running(module, *arguments, **environ)
+    try:
+        yield started
+    finally:
+        started.stop()

@@ -1,0 +1,96 @@
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.engine.launch import (
+    Launch,
+    LaunchError,
+    VllmBuild,
+    check_model,
+    check_port,
+    find_python,
+    make_command,
+    make_environ,
+    tool_parser_of,
+)
+
+CPU = VllmBuild(Path("/venv/bin/python"), "0.32.0", "cpu")
+CUDA = VllmBuild(Path("/venv/bin/python"), "0.32.0", "cuda")
+
+
+def launch(*options: str) -> Launch:
+    return Launch("demo/model", "demo", "127.0.0.1", 8000, options)
+
+
+def value_of(command: list[str], flag: str) -> str:
+    return command[command.index(flag) + 1]
+
+
+def test_the_engine_is_told_to_fetch_from_nowhere() -> None:
+    for build in (CPU, CUDA):
+        assert value_of(make_command(launch(), build), "--allowed-media-domains").endswith(".invalid")
+        assert make_environ({}, build, "demo/model")["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+
+
+def test_small_machine_defaults_are_for_the_cpu_only() -> None:
+    assert "--enforce-eager" in make_command(launch(), CPU)
+    assert "--enforce-eager" not in make_command(launch(), CUDA)
+    assert "PYTHONPATH" not in make_environ({}, CUDA, "demo/model")
+    assert make_environ({}, CPU, "demo/model")["PYTHONPATH"].endswith("startup")
+
+
+@pytest.mark.parametrize("options", [("--max-num-seqs", "4"), ("--max-num-seqs=4",), ("--max_num_seqs=4",)])
+def test_a_callers_flag_takes_the_place_of_our_default(options: tuple[str, ...]) -> None:
+    command = make_command(launch(*options), CPU)
+    assert "16" not in command
+    assert command[-len(options) :] == list(options)
+
+
+def test_a_callers_negation_does_too() -> None:
+    assert "--enforce-eager" not in make_command(launch("--no-enforce-eager"), CPU)
+
+
+def test_a_callers_environment_wins() -> None:
+    made = make_environ({"VLLM_CPU_KVCACHE_SPACE": "8", "PYTHONPATH": "/mine"}, CPU, "demo/model")
+    assert made["VLLM_CPU_KVCACHE_SPACE"] == "8"
+    assert made["PYTHONPATH"].endswith(":/mine")
+
+
+@pytest.mark.parametrize(
+    ("template", "parser"),
+    [("<tool_call>{...}", "hermes"), ("<tool_call><function=", "qwen3_coder"), ("plain", None)],
+)
+def test_the_tool_parser_follows_the_chat_template(tmp_path: Path, template: str, parser: str | None) -> None:
+    (tmp_path / "chat_template.jinja").write_text(template)
+    assert tool_parser_of(tmp_path) == parser
+
+
+@pytest.mark.parametrize("model", ["./none", "/none", "none", "a/b/c"])
+def test_a_folder_that_is_no_checkpoint_is_refused(model: str) -> None:
+    with pytest.raises(LaunchError, match=r"no config\.json"):
+        check_model(model)
+
+
+def test_a_hub_id_is_left_to_vllm() -> None:
+    check_model("Qwen/Qwen3.5-9B")
+
+
+def test_a_port_in_use_is_said_before_the_model_is_loaded() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(LaunchError, match="choose another --port"):
+            check_port("127.0.0.1", taken.getsockname()[1])
+
+
+def test_a_named_interpreter_is_taken_at_its_word() -> None:
+    assert find_python({"FOVEA_ENGINE_PYTHON": "/opt/python"}) == Path("/opt/python")
+
+
+def test_the_torchvision_shim_costs_nothing_until_torchvision_is_imported() -> None:
+    startup = Path(__file__).parents[3] / "server/engine/startup"
+    script = "import sys; assert 'sitecustomize' in sys.modules; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": str(startup)}, check=True)

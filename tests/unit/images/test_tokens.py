@@ -1,0 +1,50 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.errors import ConfigError
+from server.images.tokens import QwenTokenRule
+
+QWEN35 = QwenTokenRule(patch=16, merge=2, min_pixels=65536, max_pixels=16777216)
+SIDES = st.integers(min_value=1, max_value=8000)
+
+
+@pytest.mark.parametrize(
+    ("size", "tokens"),
+    [((448, 448), 196), ((1024, 1024), 1024), ((256, 256), 64), ((100, 100), 64), ((640, 480), 300)],
+)
+def test_known_sizes_of_qwen35(size: tuple[int, int], tokens: int) -> None:
+    assert QWEN35.tokens(*size) == tokens
+
+
+@given(SIDES, SIDES)
+def test_resized_sides_are_whole_tiles(width: int, height: int) -> None:
+    columns, rows = QWEN35.resized(width, height)
+    assert columns % 32 == 0
+    assert rows % 32 == 0
+    assert columns * rows >= 65536 or max(width, height) / min(width, height) > 50
+    assert QWEN35.tokens(width, height) == (columns // 32) * (rows // 32)
+
+
+def test_the_rule_is_read_from_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(
+        json.dumps({"patch_size": 16, "merge_size": 2, "size": {"shortest_edge": 65536, "longest_edge": 16777216}})
+    )
+    assert QwenTokenRule.from_file(path) == QWEN35
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"patch_size": "x"}', '{"patch_size": 16, "merge_size": 2}'])
+def test_a_file_that_is_none_of_ours_stops_the_start(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match="not a preprocessor"):
+        QwenTokenRule.from_file(path)
+
+
+def test_a_missing_file_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        QwenTokenRule.from_file(tmp_path / "none.json")

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from server.errors import ConfigError
+from server.settings import read_settings
+
+
+def test_defaults_keep_the_gateway_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings({}).http.host == "127.0.0.1"
+
+
+def test_nested_names_and_sizes_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOVEA_IMAGES__MAX_BYTES", "10MiB")
+    monkeypatch.setenv("FOVEA_ENGINES__URLS", '["http://a:1", "http://b:2"]')
+    settings = read_settings()
+    assert settings.images.max_bytes == 10 * 1024**2
+    assert settings.engines.urls == ("http://a:1", "http://b:2")
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "fovea.yaml"
+    file.write_text("http: {port: 1234, host: 0.0.0.0}\n")
+    monkeypatch.setenv("FOVEA_CONFIG", str(file))
+    monkeypatch.setenv("FOVEA_HTTP__PORT", "4321")
+    settings = read_settings()
+    assert (settings.http.host, settings.http.port) == ("0.0.0.0", 4321)
+
+
+@pytest.mark.parametrize("name", ["FOVEA_IMAGE__MAX_BYTES", "FOVEA_TYPO", "FOVEA_HTTPS__PORT"])
+def test_a_misspelt_section_stops_the_start(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is not a setting"):
+        read_settings({name: "1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("FOVEA_HTTP__PROT", "1"), ("FOVEA_HTTP__PORT", "x"), ("FOVEA_IMAGES__MAX_PIXELS", "-1")],
+)
+def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=name.split("__")[1].lower()):
+        read_settings()
+
+
+@pytest.mark.parametrize("content", ["- a\n", "{", "typo: 1\n", "http: {prot: 1}\n"])
+def test_a_broken_file_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    file = tmp_path / "fovea.yaml"
+    file.write_text(content)
+    monkeypatch.setenv("FOVEA_CONFIG", str(file))
+    with pytest.raises(ConfigError):
+        read_settings()
