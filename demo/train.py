@@ -306,8 +306,8 @@ def _save_state(path: Path, student: Student, optimizer: torch.optim.Optimizer, 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.train", description=__doc__)
     parser.add_argument("out", type=Path, help="folder for the checkpoint; an unfinished one is resumed")
-    parser.add_argument("--vision-steps", type=int, default=2500, help="steps of the vision stage (2500)")
-    parser.add_argument("--steps", type=int, default=5000, help="steps of the joint stage (5000)")
+    parser.add_argument("--vision-steps", type=int, default=1500, help="steps of the vision stage (1500)")
+    parser.add_argument("--steps", type=int, default=1600, help="steps of the joint stage (1600)")
     parser.add_argument("--seed", type=int, default=Schedule(0, 0).seed)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw scenes (1)")
     parser.add_argument("--threads", type=int, default=0, help="threads for the arithmetic (torch's default)")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from demo.processes import Running, running
 from server.together import free_port
-from tests.processes import Running, running
 
 ROOT = Path(__file__).parent.parent
 DEMO_MODEL = ROOT / "demo" / "model"

@@ -76,6 +76,8 @@ def ensure(name: str, pinned: bool) -> None:
     if not (folder / "bin" / "python").exists():
         run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], "cannot make a venv")
     install = [uv, "pip", "install", "--python", str(folder / "bin" / "python"), *index_options()]
+    # Where PYTHONDONTWRITEBYTECODE is set, each of vLLM's three processes would compile torch anew: 25 s a start.
+    install.append("--compile-bytecode")
     if pinned:
         install += ["--constraints", str(HERE / f"{name}.txt")]
     if environment.cpu_torch:

@@ -1,4 +1,4 @@
-"""Our programs as a user starts them: real processes, whose output is kept for the failure's message."""
+"""Our programs as a user starts them: real processes, whose output is kept for a failure's message."""
 
 import os
 import re
@@ -9,6 +9,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+class ProcessFailed(Exception):
+    """A program ended early, or did not say or do in time what was waited for; shows its last lines."""
 
 
 class Running:
@@ -37,7 +41,7 @@ class Running:
         return "\n".join(self.lines)
 
     def wait_for(self, pattern: str, timeout_s: float) -> re.Match[str]:
-        """The first match in the output. Fails when the process ends, or says nothing of the kind in time."""
+        """The first match in the output. Raises ProcessFailed when there is none in time."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if found := re.search(pattern, self.output):
@@ -46,22 +50,22 @@ class Running:
                 self._reader.join(5)
                 if found := re.search(pattern, self.output):
                     return found
-                raise AssertionError(f"ended with {self.process.returncode} before {pattern!r}:\n{self.tail()}")
+                raise ProcessFailed(f"ended with {self.process.returncode} before {pattern!r}:\n{self.tail()}")
             time.sleep(0.1)
-        raise AssertionError(f"no {pattern!r} within {timeout_s} s:\n{self.tail()}")
+        raise ProcessFailed(f"no {pattern!r} within {timeout_s} s:\n{self.tail()}")
 
     def tail(self) -> str:
         return "\n".join(self.lines[-40:])
 
     def stop(self, number: int = signal.SIGTERM, timeout_s: float = 90) -> int:
-        """Send a signal and wait for the exit code; what does not stop is killed, and fails the test."""
+        """Send a signal and wait for the exit code; what does not stop is killed. Raises ProcessFailed."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
             code = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
-            raise AssertionError(f"did not stop within {timeout_s} s:\n{self.tail()}") from None
+            raise ProcessFailed(f"did not stop within {timeout_s} s:\n{self.tail()}") from None
         self._reader.join(5)
         return code
 

@@ -1,0 +1,130 @@
+"""The whole of Fovea in one command: quantize the bundled model, serve it, ask about three pictures."""
+
+import base64
+import json
+import re
+import shutil
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+
+from demo.ask import parts
+from demo.processes import ProcessFailed, Running, running
+from server.together import free_port
+
+HERE = Path(__file__).parent
+MODEL = HERE / "model"
+PICTURES = HERE / "pictures"
+OUT = HERE.parent / "build" / "demo-fp8"
+NAME = "fovea-demo"
+START_S = 420
+SHOWN_METRICS = (
+    "fovea_requests_total",
+    "fovea_images_total",
+    "fovea_image_tokens_sum",
+    "fovea_time_to_first_token_seconds_sum",
+    "fovea_engine_ready",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One answer, as streamed."""
+
+    text: str
+    first_token_s: float
+    prompt_tokens: int
+    tokens: int
+
+
+def main() -> None:
+    try:
+        right = demonstrate()
+    except ProcessFailed as problem:
+        print(f"demo: {problem}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0 if right else 1)
+
+
+def demonstrate() -> bool:
+    """Whether every answer was right."""
+    heading("Quantize: FP8 for the language model, BF16 for the eyes")
+    shutil.rmtree(OUT, ignore_errors=True)
+    quantize = Running("quantize.cli", "run", str(MODEL), str(OUT), "--recipe", "fp8-dynamic")
+    quantize.wait_for(r"written in \d+ s", 300)
+    quantize.stop()
+    for pattern in (r"tensors: \d.*", r"weights: [\d,]+ -> .*"):
+        print(quantize.wait_for(pattern, 5).group())
+    heading("Serve: real vLLM behind the gateway")
+    port = free_port()
+    began = time.monotonic()
+    with running("server", "up", "--model", str(OUT), "--name", NAME, "--port", str(port)) as process:
+        process.wait_for(r"fovea   \| ready: ", START_S)
+        print(f"ready after {time.monotonic() - began:.0f} s at http://127.0.0.1:{port}/v1")
+        heading("Ask: three pictures, through the OpenAI SDK, streaming")
+        right = ask_about_pictures(f"http://127.0.0.1:{port}/v1")
+        heading("Metrics: five of what Prometheus scrapes")
+        show_metrics(f"http://127.0.0.1:{port}/metrics")
+        heading("Stop")
+    print("engine and gateway have stopped")
+    return right
+
+
+def ask_about_pictures(url: str) -> bool:
+    client = openai.OpenAI(base_url=url, api_key="none")
+    right = True
+    for entry in json.loads((PICTURES / "questions.json").read_text()):
+        shown = ask_streaming(client, PICTURES / entry["picture"], entry["question"])
+        verdict = "right" if shown.text == entry["answer"] else f"WRONG: expected {entry['answer']}"
+        right = right and shown.text == entry["answer"]
+        print(f"{entry['picture']:<14} {entry['question']}")
+        print(
+            f"{'':<14} -> {shown.text}   ({verdict}; {shown.prompt_tokens} tokens in, {shown.tokens} out, "
+            f"first after {shown.first_token_s * 1000:.0f} ms)"
+        )
+    return right
+
+
+def ask_streaming(client: openai.OpenAI, picture: Path, question: str) -> Shown:
+    kind = "jpeg" if picture.suffix == ".jpg" else "png"
+    data_url = f"data:image/{kind};base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    messages: list[Any] = [{"role": "user", "content": parts(data_url, question)}]
+    began, first_token_s, text, usage = time.perf_counter(), 0.0, "", None
+    stream = client.chat.completions.create(
+        model=NAME,
+        messages=messages,
+        max_tokens=48,
+        temperature=0,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    for chunk in stream:
+        usage = chunk.usage or usage
+        piece = chunk.choices[0].delta.content if chunk.choices else None
+        if piece and not first_token_s:
+            first_token_s = time.perf_counter() - began
+        text += piece or ""
+    counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+    return Shown(text.strip(), first_token_s, *counts)
+
+
+def show_metrics(url: str) -> None:
+    with urllib.request.urlopen(url) as response:
+        lines = response.read().decode().splitlines()
+    for name in SHOWN_METRICS:
+        for line in lines:
+            if re.match(rf"{name}[ {{]", line):
+                print(line)
+
+
+def heading(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
