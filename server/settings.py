@@ -24,8 +24,8 @@ class Section(BaseModel):
 
 
 class HttpSettings(Section):
-    host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65535)
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on")
     max_body: ByteSize = Field(ByteSize(32 * 1024**2), description="largest request body")
     body_timeout_s: float = Field(60, gt=0, description="time a caller has to send its body")
     drain_s: float = Field(30, ge=0, description="time that running answers have after SIGTERM")
@@ -44,17 +44,17 @@ class ImageSettings(Section):
     allow_http: bool = Field(False, description="fetch http:// as well as https://")
     allow_private_addresses: bool = Field(False, description="fetch from private and loopback addresses")
     ca_file: Path | None = Field(None, description="certificates to trust when fetching, besides the system's")
-    fetch_timeout_s: float = Field(15, gt=0)
-    max_redirects: int = Field(3, ge=0)
+    fetch_timeout_s: float = Field(15, gt=0, description="for the whole of a fetch, redirects included")
+    max_redirects: int = Field(3, ge=0, description="hops a fetch may follow, each checked anew")
     max_fetches: int = Field(32, gt=0, description="fetches under way at once")
-    decode_threads: int = Field(2, gt=0)
+    decode_threads: int = Field(2, gt=0, description="threads that decode and check images")
     isolate_tenants: bool = Field(True, description="equal images of two tenants get different identities")
 
 
 class AdmissionSettings(Section):
     max_running: int = Field(64, gt=0, description="requests at the engines at once")
     max_waiting: int = Field(256, ge=0, description="requests waiting for a place")
-    wait_timeout_s: float = Field(30, gt=0)
+    wait_timeout_s: float = Field(30, gt=0, description="longest wait for a place, then 429")
     preprocessor: Path | None = Field(
         None, description="the model's preprocessor_config.json: makes image prices exact"
     )
@@ -63,8 +63,10 @@ class AdmissionSettings(Section):
 class EngineSettings(Section):
     urls: tuple[str, ...] = Field((), description="base URLs of the engines")
     poll_s: float = Field(2.0, gt=0, description="seconds between readiness checks")
-    connect_timeout_s: float = Field(5, gt=0)
-    first_byte_timeout_s: float = Field(300, gt=0)
+    connect_timeout_s: float = Field(5, gt=0, description="time to connect to an engine")
+    first_byte_timeout_s: float = Field(
+        300, gt=0, description="time to the first byte of an answer, queueing included"
+    )
     idle_timeout_s: float = Field(120, gt=0, description="longest silence inside an answer")
 
 

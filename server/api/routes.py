@@ -61,7 +61,11 @@ class CompletionEndpoint:
             request = parse_request(self._route, raw)
             del raw
             account.model = request.model
-            await until_client_leaves(self._answer(request, tenant, scope, send, account), receive)
+            try:
+                await until_client_leaves(self._answer(request, tenant, scope, send, account), receive)
+            except ClientLeft:
+                if not account.complete:
+                    raise
 
     async def _answer(
         self, request: ParsedRequest, tenant: Tenant, scope: Scope, send: Send, account: "Account"
@@ -69,8 +73,7 @@ class CompletionEndpoint:
         request_id = scope["state"]["request_id"]
         async with self._pipeline.answer(request, tenant, request_id) as answer:
             account.first_byte()
-            failure = await send_answer(answer, send, [])
-            account.failure = failure
+            account.failure = await send_answer(answer, send, account.end)
 
 
 class Account:
@@ -82,6 +85,7 @@ class Account:
         self._pool = pool
         self._began: float | None = None
         self.model = ""
+        self.complete = False
         self.failure: GatewayError | None = None
 
     def start_clock(self) -> None:
@@ -91,6 +95,9 @@ class Account:
         if self._began is not None:
             took_s = time.perf_counter() - self._began
             self._metrics.first_token.labels(self._route, self._known_model()).observe(took_s)
+
+    def end(self) -> None:
+        self.complete = True
 
     def __enter__(self) -> None:
         self._metrics.in_flight.inc()

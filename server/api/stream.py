@@ -1,7 +1,7 @@
 """Passes an engine's bytes on to the caller as they come, and notices when the caller leaves."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from starlette.types import Receive, Send
@@ -10,6 +10,8 @@ from server.api.problems import problem_event
 from server.api.wire import ClientLeft
 from server.domain import Answer
 from server.errors import EngineError
+
+END_OF_EVENTS = b"data: [DONE]\n\n"
 
 
 async def until_client_leaves(work: Coroutine[Any, Any, None], receive: Receive) -> None:
@@ -27,8 +29,8 @@ async def until_client_leaves(work: Coroutine[Any, Any, None], receive: Receive)
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def send_answer(answer: Answer, send: Send, extra: list[tuple[bytes, bytes]]) -> EngineError | None:
-    """Send status, headers and every frame.
+async def send_answer(answer: Answer, send: Send, on_end: Callable[[], None]) -> EngineError | None:
+    """Send status, headers and every frame; call `on_end` once the caller has all that it needs.
 
     An engine that fails after the first byte ends the stream with an error event, never silently: that error
     is returned for the account, since the status has gone out already.
@@ -38,13 +40,16 @@ async def send_answer(answer: Answer, send: Send, extra: list[tuple[bytes, bytes
         (b"x-fovea-engine", answer.engine.encode("latin-1")),
         (b"cache-control", b"no-store"),
         (b"x-accel-buffering", b"no"),
-        *extra,
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     failure: EngineError | None = None
     try:
         async for frame in answer.frames:
             await send({"type": "http.response.body", "body": frame, "more_body": True})
+            # Callers hang up as soon as they have read this, which is not leaving early.
+            if frame.endswith(END_OF_EVENTS):
+                on_end()
+        on_end()
     except EngineError as problem:
         failure = problem
         await send({"type": "http.response.body", "body": problem_event(problem), "more_body": True})

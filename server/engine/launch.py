@@ -3,6 +3,7 @@
 Runs in any environment: vLLM itself may live in another one (see `find_python`). Imports nothing of the gateway.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -24,6 +25,7 @@ VLLM_SERVER = "vllm.entrypoints.openai.api_server"
 NO_MEDIA_DOMAIN = "engines-fetch-nothing.invalid"
 DRAIN_S = 15
 KILL_AFTER_S = DRAIN_S + 15
+ORPHANS_S = 5  # a server killed outright leaves its workers behind; they get this long to notice
 PR_SET_PDEATHSIG = 1
 
 
@@ -214,12 +216,28 @@ def _forward_signals(process: "subprocess.Popen[bytes]") -> list[float]:
 
 
 def _wait(process: "subprocess.Popen[bytes]", asked: list[float]) -> int:
+    """Wait for the server, then see to it that none of its workers lives on without it."""
     while True:
         try:
-            return process.wait(timeout=0.5)
+            code = process.wait(timeout=0.5)
+            break
         except subprocess.TimeoutExpired:
             if asked and time.monotonic() - asked[0] > KILL_AFTER_S:
                 os.killpg(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + ORPHANS_S
+    while _group_lives(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return code
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _reachable(host: str) -> str:

@@ -156,6 +156,17 @@ async def test_a_caller_that_leaves_cancels_the_engines_work(engine: FakeEngine,
     assert metric(url, "fovea_requests_in_flight") == 0
 
 
+async def test_a_caller_that_hangs_up_after_the_last_event_has_not_left(engine: FakeEngine, url: str) -> None:
+    for _ in range(20):
+        async with httpx2.AsyncClient() as http, http.stream("POST", url + CHAT, json=chat(stream=True)) as answer:
+            async for line in answer.aiter_lines():
+                if line == "data: [DONE]":
+                    break
+    sample = 'fovea_requests_total{code="",model="demo",route="chat",status="200"}'
+    await asyncio.to_thread(wait_until, lambda: metric(url, sample) == 20)
+    assert metric(url, "fovea_requests_cancelled_total") == 0
+
+
 async def test_permits_come_back_from_callers_that_leave() -> None:
     engine = FakeEngine()
     engine.pause_s = 0.2

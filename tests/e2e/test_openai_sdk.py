@@ -109,9 +109,11 @@ def test_a_json_schema_shapes_the_answer(client: openai.OpenAI, fp8: Stack, scen
 
 
 def test_a_named_tool_is_called_with_valid_arguments(client: openai.OpenAI, fp8: Stack, scene: HeldOut) -> None:
-    tool = {"type": "function", "function": {"name": "report", "description": "Report.", "parameters": COUNT}}
+    function = {"name": "report", "description": "Report.", "parameters": COUNT, "strict": True}
+    tool = {"type": "function", "function": function}
     choice = {"type": "function", "function": {"name": "report"}}
-    answer = ask(client, fp8.model, parts(scene.data_url, "Count the objects."), tools=[tool], tool_choice=choice)
+    content = parts(scene.data_url, "Count the objects. Answer in JSON.")
+    answer = ask(client, fp8.model, content, tools=[tool], tool_choice=choice, max_tokens=96)
     call = answer.choices[0].message.tool_calls[0]
     assert call.function.name == "report"
     assert json.loads(call.function.arguments).keys() == {"count"}

@@ -1,0 +1,52 @@
+"""The operator's guide names everything there is to set, to meet and to watch; the README only what exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import loadtest.cli
+import quantize.cli
+import server.cli
+from server.metrics import Metrics
+from server.settings import Settings
+from tests.unit.test_errors import leaves
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "operating.md").read_text()
+README = (ROOT / "README.md").read_text()
+PROGRAMS = {"fovea": server.cli.app, "fovea-quantize": quantize.cli.app, "fovea-loadtest": loadtest.cli.app}
+COMMANDS = re.findall(r"^(fovea[a-z-]*) (\w+) ([^#\n]*)", README, re.MULTILINE)
+
+
+def setting_names() -> list[str]:
+    sections = Settings.model_fields.items()
+    return [f"FOVEA_{s}__{name}".upper() for s, f in sections for name in f.annotation.model_fields]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", setting_names())
+def test_every_setting_is_in_the_guide(name: str) -> None:
+    assert re.search(rf"\| `{name}` \| [^|]+ \| [^|]+ \|", GUIDE)
+
+
+def test_every_error_code_is_in_the_guide() -> None:
+    missing = [kind.code for kind in leaves() if f"| `{kind.code}` | {kind.status} |" not in GUIDE]
+    assert missing == []
+
+
+def test_every_metric_is_in_the_guide_and_none_that_is_gone() -> None:
+    names = {m.name + ("_total" if m.type == "counter" else "") for m in Metrics().registry.collect()}
+    assert names == set(re.findall(r"^\| `(fovea_\w+)` \|", GUIDE, re.MULTILINE))
+
+
+def test_the_readme_shows_every_program() -> None:
+    assert {command[0] for command in COMMANDS} == PROGRAMS.keys()
+
+
+@pytest.mark.parametrize(("program", "command", "arguments"), COMMANDS)
+def test_the_readmes_commands_exist_with_their_options(program: str, command: str, arguments: str) -> None:
+    shown = CliRunner().invoke(PROGRAMS[program], [command, "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    for option in re.findall(r"--[a-z-]+", arguments):
+        assert option in shown.output
