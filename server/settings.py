@@ -7,9 +7,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from server.errors import ConfigError
@@ -62,6 +63,16 @@ class AdmissionSettings(Section):
 
 class EngineSettings(Section):
     urls: tuple[str, ...] = Field((), description="base URLs of the engines")
+
+    @field_validator("urls")
+    @classmethod
+    def check_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"'{url}' is not a URL like http://127.0.0.1:8000")
+        return urls
+
     poll_s: float = Field(2.0, gt=0, description="seconds between readiness checks")
     connect_timeout_s: float = Field(5, gt=0, description="time to connect to an engine")
     first_byte_timeout_s: float = Field(

@@ -6,11 +6,13 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import orjson
 import pytest
+import trustme
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -231,8 +233,27 @@ def test_a_url_is_fetched_by_the_gateway_and_never_shown_to_the_engine() -> None
     assert seen == [{"url": data_url(RED), "detail": "low"}] * 2
 
 
-def test_a_redirect_cannot_lead_where_the_url_itself_could_not() -> None:
-    """The host is let through as a name (it resolves to a public address in the caller's mind), the hop is not."""
+def test_https_is_verified(tmp_path: Path) -> None:
+    """A host whose certificate we have no reason to trust gives no picture; with its authority named, it does."""
+    authority, engine = trustme.CA(), FakeEngine()
+    certificate = authority.issue_cert("localhost")
+    key, chain, ca_file = (str(tmp_path / name) for name in ("key.pem", "chain.pem", "ca.pem"))
+    certificate.private_key_pem.write_to_path(key)
+    certificate.cert_chain_pems[0].write_to_path(chain)
+    authority.cert_pem.write_to_path(ca_file)
+    with serving(engine.app) as engine_url, serving(image_host(), ssl_keyfile=key, ssl_certfile=chain) as host:
+        picture_url = host.replace("http://127.0.0.1", "https://localhost") + "/picture"
+        codes = []
+        for trusted in (None, ca_file):
+            images = {"allow_private_addresses": True, "ca_file": trusted}
+            with gateway(engine_url, images=images) as url:
+                part = {"type": "image_url", "image_url": {"url": picture_url}}
+                answer = httpx2.post(url + CHAT, json=chat(part))
+                codes.append(answer.json().get("error", {}).get("code", answer.status_code))
+    assert codes == ["image_fetch_failed", 200]
+
+
+def test_a_name_that_resolves_inside_is_refused_at_connect_time() -> None:
     engine = FakeEngine()
     with (
         serving(engine.app) as engine_url,

@@ -47,6 +47,7 @@ def test_help_says_what_can_be_set(command: tuple[str, ...], word: str) -> None:
         (("server", "up", "--model", "/none"), {}, "it has no config.json"),
         (("server", "engine", "--model", str(DEMO_MODEL)), {"FOVEA_ENGINE_PYTHON": "/bin/false"}, "has no vLLM"),
         (("server", "gateway"), {}, "no engine is named"),
+        (("server", "gateway", "--engine", "localhost:8000"), {}, "is not a URL like http://"),
         (("server", "gateway", "--engine", "http://x"), {"FOVEA_TYPO": "1"}, "FOVEA_TYPO is not a setting"),
         (("server", "gateway", "--engine", "http://x", "--port", "99999"), {}, "http.port"),
         (("server", "gateway", "--engine", "http://x", "--preprocessor", "/none"), {}, "cannot read /none"),
@@ -77,23 +78,22 @@ def children_of(root: int) -> set[int]:
     return found - {root}
 
 
-@pytest.mark.parametrize("kill_engine", [False, True])
-def test_up_ends_as_a_whole(kill_engine: bool) -> None:
-    """Ctrl-C stops everything with code 0; an engine that dies takes the gateway along with a code of its own."""
+@pytest.mark.parametrize("killed", [None, "engine", "gateway"])
+def test_up_ends_as_a_whole(killed: str | None) -> None:
+    """Ctrl-C stops everything with code 0; whichever half dies takes the other along, with a code that says so."""
     port = str(free_port())
     with running("server", "up", "--model", str(DEMO_MODEL), "--port", port) as up:
         up.wait_for(r"fovea   \| ready: ", ENGINE_START_S)
         assert f"curl -s http://127.0.0.1:{port}/v1/chat/completions" in up.output
         family = children_of(up.process.pid)
         assert len(family) >= 4
-        if kill_engine:
-            server = next(
-                pid for pid in family if b"api_server" in (Path("/proc") / str(pid) / "cmdline").read_bytes()
-            )
-            os.kill(server, signal.SIGKILL)
+        if killed:
+            mark = {"engine": b"api_server", "gateway": b"server\0gateway"}[killed]
+            victim = next(pid for pid in family if mark in (Path("/proc") / str(pid) / "cmdline").read_bytes())
+            os.kill(victim, signal.SIGKILL)
             up.process.wait(90)
             assert up.process.returncode not in (0, None)
-            assert "engine ended with code" in up.output
+            assert f"{killed} ended with code" in up.output
         else:
             assert up.stop(signal.SIGINT) == 0
             assert up.lines[-1] == "fovea   | stopped"

@@ -1,0 +1,62 @@
+"""The set-up's refusals: one sentence each, that says what to do."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "environments" / "set_up.py"
+
+
+@pytest.fixture(scope="module")
+def set_up() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("set_up", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["set_up"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_an_unknown_environment_is_named() -> None:
+    done = subprocess.run([sys.executable, SCRIPT, "engines"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "set-up: no environment is called engines: gateway, engine, quantize\n",
+    )
+
+
+def test_a_machine_without_a_compiler_is_told_what_to_install(tmp_path: Path) -> None:
+    script = f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import set_up\n"
+    script += "set_up.check_machine(set_up.ENVIRONMENTS['engine'])"
+    environ = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environ)
+    assert "apt-get install gcc" in done.stderr
+
+
+def test_a_full_disk_is_told_in_gigabytes(set_up: ModuleType) -> None:
+    greedy = set_up.Environment("", cpu_torch=False, free_gb=1e9, purpose="nothing")
+    with pytest.raises(set_up.SetUpError, match=r"GB free, 1000000000\.0 are needed"):
+        set_up.check_machine(greedy)
+
+
+def test_without_a_cpu_torch_the_index_to_add_is_said(set_up: ModuleType) -> None:
+    with pytest.raises(set_up.SetUpError, match=r"no CPU build of torch==2\.13\.0 .*PIP_EXTRA_INDEX_URL"):
+        set_up.cpu_torch_options(["/bin/false"])
+
+
+def test_a_finished_environment_is_left_alone() -> None:
+    done = subprocess.run([sys.executable, SCRIPT, "gateway"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "set-up: gateway: up to date\n")
+
+
+def test_every_environment_is_pinned_and_names_no_registry(set_up: ModuleType) -> None:
+    for name in set_up.ENVIRONMENTS:
+        lines = (SCRIPT.parent / f"{name}.txt").read_text().splitlines()
+        assert len(lines) > 20
+        assert [line for line in lines if "==" not in line or "://" in line] == []
