@@ -57,17 +57,21 @@ class Running:
     def tail(self) -> str:
         return "\n".join(self.lines[-40:])
 
-    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 90) -> int:
-        """Send a signal and wait for the exit code; what does not stop is killed. Raises ProcessFailed."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+    def finish(self, timeout_s: float) -> int:
+        """Wait for the program to end by itself; its exit code. Raises ProcessFailed, having killed it."""
         try:
             code = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
-            raise ProcessFailed(f"did not stop within {timeout_s} s:\n{self.tail()}") from None
+            raise ProcessFailed(f"still runs after {timeout_s} s:\n{self.tail()}") from None
         self._reader.join(5)
         return code
+
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 90) -> int:
+        """Send a signal and wait for the exit code; what does not stop is killed. Raises ProcessFailed."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.finish(timeout_s)
 
 
 @contextmanager

@@ -56,8 +56,8 @@ def demonstrate() -> bool:
     heading("Quantize: FP8 for the language model, BF16 for the eyes")
     shutil.rmtree(OUT, ignore_errors=True)
     quantize = Running("quantize.cli", "run", str(MODEL), str(OUT), "--recipe", "fp8-dynamic")
-    quantize.wait_for(r"written in \d+ s", 300)
-    quantize.stop()
+    if code := quantize.finish(300):
+        raise ProcessFailed(f"fovea-quantize ended with {code}:\n{quantize.tail()}")
     for pattern in (r"tensors: \d.*", r"weights: [\d,]+ -> .*"):
         print(quantize.wait_for(pattern, 5).group())
     heading("Serve: real vLLM behind the gateway")

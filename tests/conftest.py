@@ -31,8 +31,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The demo model in FP8, and what the command printed."""
     out = tmp_path_factory.mktemp("checkpoints") / "demo-fp8"
     process = Running("quantize.cli", "run", str(DEMO_MODEL), str(out))
-    process.wait_for(r"written in \d+ s", 300)
-    assert process.stop() == 0
+    assert process.finish(300) == 0, process.tail()
     return out, process.output
 
 
