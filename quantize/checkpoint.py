@@ -15,8 +15,9 @@ from quantize.errors import UnsupportedCheckpoint
 
 MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 INDEX = "model.safetensors.index.json"
-# Files that are the weights, or written anew because they describe them.
-REWRITTEN = frozenset({INDEX, "config.json"})
+# The weights, and files that are written anew because they describe them: a verdict on the source says nothing
+# of its child.
+REWRITTEN = frozenset({INDEX, "config.json", "fovea-report.json"})
 
 
 @dataclass(frozen=True, slots=True)

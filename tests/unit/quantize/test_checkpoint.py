@@ -22,10 +22,11 @@ def test_tensors_are_equal_only_bit_for_bit(tmp_path: Path) -> None:
     assert not a.equals(other)
 
 
-def test_sidecars_are_all_files_but_weights_and_config(tmp_path: Path) -> None:
+def test_sidecars_are_all_files_but_weights_config_and_verdict(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "m", SOURCE)
     (folder / "sub").mkdir()
     (folder / "sub" / "notes.txt").write_text("x")
+    (folder / "fovea-report.json").write_text("{}")
     assert [str(path.relative_to(folder)) for path in sidecar_files(folder)] == ["sub/notes.txt", "tokenizer.json"]
 
 
