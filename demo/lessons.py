@@ -11,9 +11,12 @@ from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from demo import architecture, scenes
+from quantize.torchvision_on_cpu import allow_torchvision
+
+allow_torchvision()
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize  # noqa: E402
 
 IGNORED = -100
 COLOUR_NAMES = tuple(scenes.COLOURS)

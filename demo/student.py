@@ -5,15 +5,18 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
-from transformers.models.qwen3_5.modeling_qwen3_5 import (
+
+from demo import scenes
+from demo.lessons import COLOUR_NAMES, IGNORED, Batch
+from quantize.torchvision_on_cpu import allow_torchvision
+
+allow_torchvision()
+from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration  # noqa: E402
+from transformers.models.qwen3_5.modeling_qwen3_5 import (  # noqa: E402
     Qwen3_5VisionAttention,
     Qwen3_5VisionPatchEmbed,
     apply_rotary_pos_emb_vision,
 )
-
-from demo import scenes
-from demo.lessons import COLOUR_NAMES, IGNORED, Batch
 
 PATCH_FACTS = 1 + len(COLOUR_NAMES) + len(scenes.SHAPES)
 

@@ -127,6 +127,38 @@ def gate(
         say(f"green: {', '.join(dict.fromkeys(group.skill for group in read.groups))}")
 
 
+@app.command()
+def sensitivity(
+    model: Annotated[Path, typer.Argument(help="Checkpoint folder, not quantized yet.")],
+    calib: Annotated[Path, typer.Option(help="Folder of pictures to measure with.")],
+    scheme: Annotated[str, typer.Option(help="What modules are rounded to: fp8, int8 or int4.")] = "fp8",
+    question: Annotated[str, typer.Option(help="Asked about every picture.")] = "What is in this picture?",
+    most: Annotated[int, typer.Option(min=1, help="Pictures used, by name.")] = 32,
+    out: Annotated[Path, typer.Option(help="Folder for the results; an unfinished one is resumed.")] = Path(
+        "build/sensitivity"
+    ),
+) -> None:
+    """Round one kind of module at a time, and rank kinds by what that does to image embeddings and answers.
+
+    Runs the model in the environment that has llm-compressor, on a GPU where there is one. Writes kinds.jsonl,
+    sensitivity.json and sensitivity.html.
+
+    Exit codes: 0 done, 2 usage, 4 unsupported checkpoint, 7 the measurement failed.
+    """
+    with one_line_errors():
+        _evaluation()
+        from quantize import sensitivity as kinds
+
+        if scheme not in ("fp8", "int8", "int4"):
+            raise UsageError(f"'{scheme}' is not a scheme: there are fp8, int8, int4")
+        pictures = kinds.find_pictures(calib, most)
+        results = kinds.measure_sensitivity(model, pictures, question, scheme, out, os.environ, say)
+        about = {"model": str(model), "scheme": scheme, "pictures": len(pictures), "question": question}
+        kinds.write_results(results, about, out)
+        say(kinds.make_table(results))
+        say(f"written: {out / 'sensitivity.json'}, {out / 'sensitivity.html'}")
+
+
 def _evaluation() -> tuple[Any, Any]:
     """The evaluation's modules, which need more than the bare install. Raises UsageError."""
     try:

@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 import torch
-from llmcompressor import oneshot
-from llmcompressor.modifiers.quantization import QuantizationModifier
-from transformers import AutoModelForImageTextToText
 
 from quantize.recipe import Recipe, read_recipe
+from quantize.torchvision_on_cpu import allow_torchvision
+
+allow_torchvision()
+from llmcompressor import oneshot  # noqa: E402
+from llmcompressor.modifiers.quantization import QuantizationModifier  # noqa: E402
+from transformers import AutoModelForImageTextToText  # noqa: E402
 
 
 def compress(source: Path, out: Path, recipe: Recipe) -> None:

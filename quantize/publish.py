@@ -77,12 +77,17 @@ def run_compressor(
     python: Path, source: Path, stage: Path, recipe_argument: str, environ: Mapping[str, str]
 ) -> None:
     command = [str(python), "-m", "quantize.compress", str(source), str(stage), recipe_argument]
+    code = subprocess.run(command, env=tool_environment(environ), check=False).returncode
+    if code:
+        raise ToolFailed(f"llm-compressor ended with code {code}: its output above says why")
+
+
+def tool_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """For a program of ours in the environment that has torch: offline, and finding our modules."""
     quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **environ}
     root = str(Path(__file__).parent.parent)
     quiet["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environ.get("PYTHONPATH")]))
-    code = subprocess.run(command, env=quiet, check=False).returncode
-    if code:
-        raise ToolFailed(f"llm-compressor ended with code {code}: its output above says why")
+    return quiet
 
 
 def finish(source: Path, stage: Path, recipe: Recipe) -> None:

@@ -1,14 +1,14 @@
-"""Asks two OpenAI-compatible endpoints the same questions, and notes each reply in the journal."""
+"""Asks OpenAI-compatible endpoints the same questions, and notes each reply."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import openai
 
 from quantize.errors import EndpointLost, UsageError
-from quantize.evaluate.journal import Journal, Reply, Side
+from quantize.evaluate.answers import Answers, Reply, Side
 from quantize.evaluate.suite import Item, Source
 
 MOST_TOKENS = 64  # of a reply: the longest right answer takes about 30
@@ -45,10 +45,10 @@ async def find_endpoint(side: Side, url: str, model: str | None, key: str) -> En
 class Asker:
     """Asks one endpoint. Once it is lost, it stays so: every later question is left for the next run."""
 
-    def __init__(self, endpoint: Endpoint, journal: Journal, timeout_s: float, tokens: int = MOST_TOKENS) -> None:
+    def __init__(self, endpoint: Endpoint, answers: Answers, timeout_s: float, tokens: int = MOST_TOKENS) -> None:
         self.endpoint = endpoint
         self.lost = ""
-        self._journal, self._tokens = journal, tokens
+        self._answers, self._tokens = answers, tokens
         self._failures = 0
         self._client = openai.AsyncOpenAI(
             base_url=endpoint.url, api_key=endpoint.key, max_retries=RETRIES, timeout=timeout_s
@@ -58,7 +58,7 @@ class Asker:
         await self._client.close()
 
     def has(self, key: str) -> bool:
-        return (self.endpoint.side, key) in self._journal.replies
+        return (self.endpoint.side, key) in self._answers.replies
 
     async def ask(self, item: Item) -> None:
         """Raises UsageError when the endpoint refuses every question (401, 403, 404)."""
@@ -77,7 +77,7 @@ class Asker:
                 self.lost = describe(problem)
             return
         self._failures = 0
-        self._journal.add(self.endpoint.side, item.key, reply)
+        self._answers.add(self.endpoint.side, item.key, reply)
 
     async def _reply(self, item: Item) -> Reply:
         content: list[Any] = [
@@ -97,13 +97,13 @@ class Asker:
         return Reply((choice.message.content or "").strip(), choice.finish_reason == "stop")
 
 
-async def ask_both(
-    askers: tuple[Asker, Asker], source: Source, concurrency: int, progress: Callable[[Item | None], None]
+async def ask_each(
+    askers: Sequence[Asker], source: Source, concurrency: int, progress: Callable[[Item | None], None]
 ) -> None:
-    """Ask both sides every question that is not answered yet, `concurrency` at a time, drawn when their turn comes.
+    """Ask each side every question it has not answered yet, `concurrency` at a time, drawn when their turn comes.
 
     `progress` is told of every question that is done with, and the item where it was asked just now.
-    Raises EndpointLost when a side stopped answering (what was answered is in the journal), and UsageError.
+    Raises EndpointLost when a side stopped answering (what was answered is among the answers), and UsageError.
     """
     keys = iter(source.keys)
 

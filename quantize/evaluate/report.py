@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from quantize.evaluate.answers import Reply, Side
 from quantize.evaluate.intervals import (
     Paired,
     bootstrap_difference,
@@ -17,7 +18,6 @@ from quantize.evaluate.intervals import (
     retention,
     wilson,
 )
-from quantize.evaluate.journal import Reply, Side
 from quantize.evaluate.score import Mark, last_word, mark
 from quantize.evaluate.suite import Item, Source
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,11 +11,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from quantize.errors import EndpointLost
-from quantize.evaluate.endpoint import Asker, Endpoint, ask_both, find_endpoint
-from quantize.evaluate.journal import Journal, Side
+from quantize.evaluate.answers import Answers, Reply, Side
+from quantize.evaluate.endpoint import Asker, Endpoint, ask_each, find_endpoint
 from quantize.evaluate.report import Report, make_cases, make_groups, mark_answers
 from quantize.evaluate.show import make_page, make_table
 from quantize.evaluate.suite import Item, Source
+from quantize.journal import Journal
 
 Say = Callable[[str], None]
 
@@ -56,41 +57,56 @@ async def _evaluate(
 ) -> Report:
     ends = (await _find("base", base), await _find("candidate", candidate))
     run = {**source.describe(), "base": ends[0].model, "candidate": ends[1].model}
-    known: dict[str, Item] = {}
-    lost: EndpointLost | None = None
     with Journal(out / "answers.jsonl", run) as journal:
-        if journal.replies:
-            say(f"going on: {len(journal.replies)} answers are in {out / 'answers.jsonl'}")
-        askers = (Asker(ends[0], journal, timeout_s), Asker(ends[1], journal, timeout_s))
-        bar = tqdm(total=len(source.keys), unit="question", mininterval=1, file=sys.stderr)
-
-        def progress(item: Item | None) -> None:
-            if item is not None:
-                known[item.key] = item.without_picture()
-            bar.update()
-
-        try:
-            await ask_both(askers, source, concurrency, progress)
-        except EndpointLost as problem:
-            lost = problem
-        finally:
-            bar.close()
-            for asker in askers:
-                await asker.close()
-    report = make_report(ends, source, journal, known, str(lost or ""))
+        answers = Answers(journal)
+        known, problem = await ask(ends, answers, source, concurrency, timeout_s, say)
+    report = make_report(ends, source, answers.replies, known, problem)
     write_report(report, source, out)
     say(make_table(report) if report.groups else "nothing was answered by both sides")
     say(f"written: {out / 'report.json'}, {out / 'report.html'}")
-    if lost or report.unanswered:
-        reason = str(lost) if lost else "some questions failed again and again"
+    if report.unanswered:
+        reason = problem or "some questions failed again and again"
         raise EndpointLost(f"{reason}; {report.unanswered} questions are open: the same command goes on with them")
     return report
 
 
+async def ask(
+    ends: Sequence[Endpoint], answers: Answers, source: Source, concurrency: int, timeout_s: float, say: Say
+) -> tuple[dict[str, Item], str]:
+    """Ask what is open, with a progress bar.
+
+    Returns the items asked, without their pictures, and why an endpoint was lost, or "".
+    """
+    if answers.replies:
+        say(f"going on: {len(answers.replies)} answers are there already")
+    known: dict[str, Item] = {}
+    askers = [Asker(end, answers, timeout_s) for end in ends]
+    bar = tqdm(total=len(source.keys), unit="question", mininterval=1, file=sys.stderr)
+
+    def progress(item: Item | None) -> None:
+        if item is not None:
+            known[item.key] = item.without_picture()
+        bar.update()
+
+    try:
+        await ask_each(askers, source, concurrency, progress)
+    except EndpointLost as problem:
+        return known, str(problem)
+    finally:
+        bar.close()
+        for asker in askers:
+            await asker.close()
+    return known, ""
+
+
 def make_report(
-    ends: tuple[Endpoint, Endpoint], source: Source, journal: Journal, known: dict[str, Item], problem: str
+    ends: tuple[Endpoint, Endpoint],
+    source: Source,
+    replies: Mapping[tuple[Side, str], Reply],
+    known: Mapping[str, Item],
+    problem: str,
 ) -> Report:
-    answered = mark_answers(source, journal.replies, known)
+    answered = mark_answers(source, replies, known)
     unanswered = len(source.keys) - len(answered)
     base, candidate = ({"url": end.url, "model": end.model} for end in ends)
     return Report(

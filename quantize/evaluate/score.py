@@ -7,7 +7,6 @@ are told apart from plain mistakes.
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -167,18 +166,16 @@ def _plain(text: str) -> str:
 
 
 def _spellings(said: str, true: str) -> set[str]:
-    """What in a sentence is shaped like the answer: a number for a number, a code for a code, else capitals."""
+    """What in a sentence is shaped like the answer: a number, a code, a lone letter, a word in capitals."""
     if re.fullmatch(r"[\d.,]+", true):
         return {number.replace(",", "") if "," not in true else number for number in NUMBER.findall(said)}
-    if "-" in true:
+    if re.fullmatch(r"[A-Z]+-\d+", true):
         return {_plain(word) for word in re.findall(r"\b[A-Za-z]+\s?-\s?\d+\b", said)}
-    if len(true) == 1:
-        return {
-            _plain(word)
-            for word in re.findall(r"\b[A-Z]\b", said)
-            if word not in ("A", "I") or said.strip() == word
-        }
-    return {_plain(word) for word in re.findall(r"\b[A-Z]{3,}\b", said)}
+    if re.fullmatch(r"[A-Z]", true):
+        return {_plain(letter) for letter in re.findall(r"\b[A-Z]\b(?! [a-z])", said)}
+    if re.fullmatch(r"[A-Z]{3,}", true):
+        return {_plain(word) for word in re.findall(r"\b[A-Z]{3,}\b", said)}
+    return set()
 
 
 def _without_keys(said: str) -> str:
@@ -194,7 +191,3 @@ _MARKERS = {
     "point": _mark_place,
     "box": _mark_place,
 }
-
-
-def plain_accuracy(marks: Sequence[Mark]) -> float:
-    return sum(each.right for each in marks) / len(marks) if marks else 0.0

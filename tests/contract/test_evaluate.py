@@ -201,7 +201,7 @@ def test_another_runs_answers_are_never_mixed_in(items: list[Item], tmp_path: Pa
     with two(Oracle(items), Oracle(items), tmp_path) as evaluate:
         assert evaluate()[0] == 0
         code, output = evaluate("--seed", 5)
-        assert (code, "answers of another run (seed differ)" in output) == (2, True)
+        assert (code, "results of another run (seed differ)" in output) == (2, True)
 
 
 def test_own_questions_are_asked_and_marked(tmp_path: Path) -> None:

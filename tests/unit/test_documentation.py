@@ -9,6 +9,9 @@ from typer.testing import CliRunner
 import loadtest.cli
 import quantize.cli
 import server.cli
+from quantize.errors import QuantizeError
+from quantize.evaluate.questions import SKILLS
+from quantize.evaluate.scenes import LEVELS
 from server.metrics import Metrics
 from server.settings import Settings
 from tests.unit.test_errors import leaves
@@ -38,6 +41,18 @@ def test_every_error_code_is_in_the_guide() -> None:
 def test_every_metric_is_in_the_guide_and_none_that_is_gone() -> None:
     names = {m.name + ("_total" if m.type == "counter" else "") for m in Metrics().registry.collect()}
     assert names == set(re.findall(r"^\| `(fovea_\w+)` \|", GUIDE, re.MULTILINE))
+
+
+def test_every_exit_code_of_quantize_is_in_its_guide() -> None:
+    guide = (ROOT / "docs" / "evaluating.md").read_text()
+    codes = {kind.exit_code for kind in QuantizeError.__subclasses__()}
+    assert codes | {0} == {int(code) for code in re.findall(r"^\| (\d) \| ", guide, re.MULTILINE)}
+
+
+def test_every_skill_and_level_is_in_the_guide() -> None:
+    guide = (ROOT / "docs" / "evaluating.md").read_text()
+    assert f"| skill | {' | '.join(LEVELS)} |" in guide
+    assert re.findall(r"^\| `(\w+)` \|", guide, re.MULTILINE) == list(SKILLS)
 
 
 def test_the_readme_shows_every_program() -> None:
