@@ -28,7 +28,6 @@ class Oracle:
         self.hiccups = 0
         self.refuses: int | None = None
         self.asked: list[str] = []
-        self._taken = 0
         self.keys: set[str] = set()
         self.most_at_once = 0
         self._now = 0
@@ -47,7 +46,7 @@ class Oracle:
 
     async def _chat(self, request: Request) -> Response:
         body = json.loads(await request.body())
-        if self.dies_after is not None and self._taken >= self.dies_after:
+        if self.dies_after is not None and len(self.asked) + self._now >= self.dies_after:
             return failure(503)
         if self.hiccups:
             self.hiccups -= 1
@@ -58,7 +57,6 @@ class Oracle:
         picture, text = body["messages"][0]["content"]
         data = base64.b64decode(picture["image_url"]["url"].partition(",")[2])
         item = self.items[data, text["text"]]
-        self._taken += 1
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         await asyncio.sleep(0.002)
