@@ -11,7 +11,7 @@ help:  ## say what can be made
 setup:  ## make the three environments (nothing to do when they are up to date)
 	@$(SET_UP)
 
-demo: setup  ## quantize the bundled model, serve it, ask about three pictures
+demo: setup  ## quantize the bundled model, serve it, ask about five pictures
 	@$(GATEWAY)/python -m demo.run
 
 test: setup  ## run every test, real vLLM included
@@ -32,11 +32,11 @@ format:  ## let ruff rewrite the sources
 	$(GATEWAY)/ruff check --fix .
 	$(GATEWAY)/ruff format .
 
-check: setup  ## measure what the bundled model sees, on 500 held-out scenes
+check: setup  ## measure what the bundled model sees: 500 held-out questions a skill
 	$(GATEWAY)/python -m demo.check
 
-train: setup  ## train the bundled model anew into build/demo-model (over an hour on two cores)
-	.venv/quantize/bin/python -m demo.train build/demo-model
+train: setup  ## train the bundled model anew into build/demo-model (hours on two cores; resumable)
+	.venv/quantize/bin/python -m demo.training.train build/demo-model
 
 clean:  ## remove the environments and everything built
 	rm -rf .venv build dist

@@ -7,37 +7,30 @@ from typing import Any
 import openai
 from tqdm import tqdm
 
-from demo.held_out import HeldOut
-from demo.scenes import Question
-
-Asked = tuple[HeldOut, Question]
+from quantize.evaluate.suite import Item
 
 
-def all_questions(pictures: Sequence[HeldOut]) -> list[Asked]:
-    return [(picture, question) for picture in pictures for question in picture.questions]
-
-
-async def ask_all(url: str, model: str, asked: Sequence[Asked], concurrency: int = 8) -> list[str]:
+async def ask_all(url: str, model: str, items: Sequence[Item], concurrency: int = 8) -> list[str]:
     """The answers, in order. Raises openai.APIError."""
     slots = asyncio.Semaphore(concurrency)
-    bar = tqdm(total=len(asked), unit="question", mininterval=1)
+    bar = tqdm(total=len(items), unit="question", mininterval=1)
     async with openai.AsyncOpenAI(base_url=url, api_key="none") as client:
 
-        async def ask(picture: HeldOut, question: Question) -> str:
+        async def ask(item: Item) -> str:
             async with slots:
-                answer = await ask_one(client, model, picture.data_url, question.text)
+                answer = await ask_one(client, model, item.data_url, item.text)
             bar.update()
             return answer
 
         try:
-            return await asyncio.gather(*(ask(*each) for each in asked))
+            return await asyncio.gather(*(ask(item) for item in items))
         finally:
             bar.close()
 
 
 async def ask_one(client: openai.AsyncOpenAI, model: str, picture: str, question: str) -> str:
     messages: list[Any] = [{"role": "user", "content": parts(picture, question)}]
-    answer = await client.chat.completions.create(model=model, messages=messages, max_tokens=16, temperature=0)
+    answer = await client.chat.completions.create(model=model, messages=messages, max_tokens=32, temperature=0)
     return (answer.choices[0].message.content or "").strip()
 
 

@@ -1,7 +1,5 @@
-"""The whole of Fovea in one command: quantize the bundled model, serve it, ask about three pictures."""
+"""The whole of Fovea in one command: quantize the bundled model, serve it, ask about five pictures."""
 
-import base64
-import json
 import re
 import shutil
 import sys
@@ -15,6 +13,9 @@ import openai
 
 from demo.ask import parts
 from demo.processes import ProcessFailed, Running, running
+from quantize.evaluate.own_questions import OwnQuestions
+from quantize.evaluate.score import mark
+from quantize.evaluate.suite import Item
 from server.together import free_port
 
 HERE = Path(__file__).parent
@@ -66,7 +67,7 @@ def demonstrate() -> bool:
     with running("server", "up", "--model", str(OUT), "--name", NAME, "--port", str(port)) as process:
         process.wait_for(r"fovea   \| ready: ", START_S)
         print(f"ready after {time.monotonic() - began:.0f} s at http://127.0.0.1:{port}/v1")
-        heading("Ask: three pictures, through the OpenAI SDK, streaming")
+        heading("Ask: five pictures, through the OpenAI SDK, streaming")
         right = ask_about_pictures(f"http://127.0.0.1:{port}/v1")
         heading("Metrics: five of what Prometheus scrapes")
         show_metrics(f"http://127.0.0.1:{port}/metrics")
@@ -77,23 +78,23 @@ def demonstrate() -> bool:
 
 def ask_about_pictures(url: str) -> bool:
     client = openai.OpenAI(base_url=url, api_key="none")
-    right = True
-    for entry in json.loads((PICTURES / "questions.json").read_text()):
-        shown = ask_streaming(client, PICTURES / entry["picture"], entry["question"])
-        verdict = "right" if shown.text == entry["answer"] else f"WRONG: expected {entry['answer']}"
-        right = right and shown.text == entry["answer"]
-        print(f"{entry['picture']:<14} {entry['question']}")
+    all_right = True
+    bundled = OwnQuestions(PICTURES / "questions.jsonl", PICTURES)
+    for item in map(bundled.item, bundled.keys):
+        shown = ask_streaming(client, item)
+        right = mark(shown.text, item.truth).right
+        verdict = "right" if right else f"WRONG: expected {item.truth.value}"
+        all_right = all_right and right
+        print(f"{item.skill:<8} {item.text}")
         print(
-            f"{'':<14} -> {shown.text}   ({verdict}; {shown.prompt_tokens} tokens in, {shown.tokens} out, "
+            f"{'':<8} -> {shown.text}   ({verdict}; {shown.prompt_tokens} tokens in, {shown.tokens} out, "
             f"first after {shown.first_token_s * 1000:.0f} ms)"
         )
-    return right
+    return all_right
 
 
-def ask_streaming(client: openai.OpenAI, picture: Path, question: str) -> Shown:
-    kind = "jpeg" if picture.suffix == ".jpg" else "png"
-    data_url = f"data:image/{kind};base64,{base64.b64encode(picture.read_bytes()).decode()}"
-    messages: list[Any] = [{"role": "user", "content": parts(data_url, question)}]
+def ask_streaming(client: openai.OpenAI, item: Item) -> Shown:
+    messages: list[Any] = [{"role": "user", "content": parts(item.data_url, item.text)}]
     began, first_token_s, text, usage = time.perf_counter(), 0.0, "", None
     stream = client.chat.completions.create(
         model=NAME,

@@ -1,6 +1,6 @@
 """Public benchmarks (MMMU, ChartQA, DocVQA, OCRBench, ScreenSpot) by lmms-eval, where it and its data are.
 
-It runs as its own program, once a side; its figures are put next to each other. Written for lmms-eval 0.7.
+It runs as its own program, once a side; its figures are put next to each other. Seen to work with lmms-eval 0.7.3.
 """
 
 import json

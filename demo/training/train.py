@@ -1,33 +1,36 @@
-"""Train the demo model from scratch on drawn scenes: `python -m demo.train OUT` (CPU, resumable, seeded).
+"""Train the demo model from scratch on drawn scenes: `python -m demo.training.train OUT` (CPU, resumable, seeded).
 
-First the vision tower alone learns to say, patch by patch, which thing has its centre there (the head that
-says so is thrown away); then tower and language model learn together from conversations of several questions
-a picture, so that every picture teaches many times.
+First the vision tower alone learns to say what lies where (the heads that say so are thrown away). Then tower and
+language model learn together from conversations of several questions a picture, and some heads of the attention
+are shown where to look for each answer (`demo.training.looks`).
 """
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from demo import architecture
-from demo.lessons import Batch, Batches, Schedule
-from demo.student import Student
+from demo.training import architecture
+from demo.training.lessons import Batch, Batches, Schedule
+from demo.training.student import Student
+
+TOWER, STEPS = 2500, 3000
 
 
 def learning_rate(step: int, schedule: Schedule) -> float:
-    """Warm-up of 100 steps in each stage, then a cosine to 2 % of the peak over the second."""
-    if step < schedule.vision_steps:
-        return schedule.peak_rate * min(1.0, (step + 1) / 100)
-    done = step - schedule.vision_steps
-    cosine = 0.5 * (1 + np.cos(np.pi * done / max(1, schedule.steps)))
-    return float(schedule.peak_rate * min(1.0, (done + 1) / 100) * (0.02 + 0.98 * cosine))
+    """A warm-up of 100 steps in each stage; in the second, then a cosine to 2 % of the peak."""
+    done = step if step < schedule.tower else step - schedule.tower
+    warm = schedule.rate * min(1.0, (done + 1) / 100)
+    if step < schedule.tower:
+        return warm
+    cosine = 0.5 * (1 + math.cos(math.pi * done / schedule.steps))
+    return warm * (0.02 + 0.98 * cosine)
 
 
 def train(out: Path, schedule: Schedule, workers: int, save_every: int = 250) -> None:
@@ -51,13 +54,14 @@ def train(out: Path, schedule: Schedule, workers: int, save_every: int = 250) ->
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, schedule)
         # FP32 throughout: BF16 autocast is 10-20 times slower on CPUs without AMX.
-        facts, answers = student(batch)
+        losses = student(batch)
         optimizer.zero_grad(set_to_none=True)
-        (facts * (1.0 if step < schedule.vision_steps else 0.3) + answers).backward()
+        losses.total().backward()
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
         if step % 20 == 0:
-            bar.set_postfix(facts=f"{facts.item():.3f}", answers=f"{answers.item():.4f}", refresh=False)
+            shown = {name: f"{getattr(losses, name).item():.3f}" for name in ("facts", "answers", "looks")}
+            bar.set_postfix(shown, refresh=False)
         if (step + 1) % save_every == 0 or step + 1 == len(data):
             _save_state(state_path, student, optimizer, step + 1)
             save_weights(student, out / "model.safetensors")
@@ -84,17 +88,17 @@ def _save_state(path: Path, student: Student, optimizer: torch.optim.Optimizer, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m demo.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m demo.training.train", description=__doc__)
     parser.add_argument("out", type=Path, help="folder for the checkpoint; an unfinished one is resumed")
-    parser.add_argument("--vision-steps", type=int, default=1500, help="steps of the vision stage (1500)")
-    parser.add_argument("--steps", type=int, default=1600, help="steps of the joint stage (1600)")
+    parser.add_argument("--tower", type=int, default=TOWER, help=f"steps of the vision tower alone ({TOWER})")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"steps of conversations ({STEPS})")
     parser.add_argument("--seed", type=int, default=Schedule(0, 0).seed)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw scenes (1)")
     parser.add_argument("--threads", type=int, default=0, help="threads for the arithmetic (torch's default)")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    train(args.out, Schedule(args.vision_steps, args.steps, seed=args.seed), args.workers)
+    train(args.out, Schedule(args.tower, args.steps, seed=args.seed), args.workers)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from demo import scenes
+from demo.training import curriculum
 
 PATCH, MERGE = 16, 2
-MIN_PIXELS, MAX_PIXELS = 128 * 128, 160 * 160
-VOCABULARY = 512
+MIN_PIXELS, MAX_PIXELS = 144 * 144, 176 * 176
+VOCABULARY = 768
 SPECIAL_TOKENS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -53,7 +53,7 @@ CHAT_TEMPLATE = """\
 
 
 def make_tokenizer(seed: int = 0) -> Tokenizer:
-    """A byte-level BPE of 512 entries learnt from the demo's own questions and answers."""
+    """A byte-level BPE of 768 entries learnt from the demo's own questions and answers."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -73,18 +73,15 @@ def make_tokenizer(seed: int = 0) -> Tokenizer:
 
 
 def make_config(tokenizer: Tokenizer) -> dict[str, Any]:
-    """`config.json`: a Qwen3.5 of four layers, half gated delta net and half full attention.
-
-    vLLM's CPU kernels need 128-wide linear-attention heads and a 64-wide vision head.
-    """
+    """`config.json`: a Qwen3.5 of six layers, half gated delta net and half full attention."""
     ids = {token: tokenizer.token_to_id(token) for token in SPECIAL_TOKENS}
     text = {
         "model_type": "qwen3_5_text",
         "vocab_size": tokenizer.get_vocab_size(),
         "hidden_size": 256,
         "intermediate_size": 640,
-        "num_hidden_layers": 4,
-        "layer_types": ["linear_attention", "full_attention"] * 2,
+        "num_hidden_layers": 6,
+        "layer_types": ["linear_attention", "full_attention"] * 3,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "head_dim": 64,
@@ -108,7 +105,7 @@ def make_config(tokenizer: Tokenizer) -> dict[str, Any]:
     }
     vision = {
         "model_type": "qwen3_5_vision",
-        "depth": 4,
+        "depth": 6,
         "hidden_size": 128,
         "intermediate_size": 512,
         "num_heads": 2,
@@ -176,8 +173,8 @@ def _corpus(seed: int) -> list[str]:
     rng = random.Random(seed)
     lines: list[str] = []
     for _ in range(2000):
-        scene = scenes.draw_scene(rng, size=(96, 96), photo=False)
-        for question in scenes.training_questions(scene, rng, most=99):
-            lines += [question.text, question.answer]
+        scene = curriculum.draw_lesson_scene(rng, (96, 96))
+        for lesson in curriculum.lessons(scene, rng, most=99):
+            lines += [lesson.asked, lesson.answer]
     lines += ["system", "user", "assistant", "You are a helpful assistant."] * 200
     return lines
