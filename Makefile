@@ -3,7 +3,7 @@ PYTHON ?= python3
 GATEWAY := .venv/gateway/bin
 SET_UP := $(PYTHON) deploy/environments/set_up.py
 
-.PHONY: help setup demo test test-unit lint format check train clean
+.PHONY: help setup demo test test-unit lint format check lesson train clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ format:  ## let ruff rewrite the sources
 
 check: setup  ## measure what the bundled model sees: 500 held-out questions a skill
 	$(GATEWAY)/python -m demo.check
+
+lesson: setup  ## quantize the bundled model nine ways, measure what each sees, write docs/lesson.md
+	$(GATEWAY)/python -m demo.lesson.teach
 
 train: setup  ## train the bundled model anew into build/demo-model (hours on two cores; resumable)
 	.venv/quantize/bin/python -m demo.training.train build/demo-model

@@ -1,15 +1,14 @@
 """What quantization does to a weight, simulated: rounded and back again, in the weight's own dtype.
 
 One symmetric scale for each output row, as FP8-dynamic's weights have. `fp8` is compressed-tensors' arithmetic to
-the bit (scale = absmax / 448 in the weight's dtype, division in that dtype, float8_e4m3fn); `int8` and `int4`
-round to nearest, with scales in the weight's dtype.
+the bit (scale = absmax / 448 in the weight's dtype, division in that dtype, float8_e4m3fn); `int8`, `int4` and
+`int2` round to nearest, with scales in the weight's dtype.
 """
 
 import torch
 from torch import Tensor
 
-SCHEMES = ("fp8", "int8", "int4")
-BITS = {"fp8": 8, "int8": 8, "int4": 4}
+BITS = {"fp8": 8, "int8": 8, "int4": 4, "int2": 2}
 FP8_MOST = 448.0
 SCALE_BYTES = 2
 
