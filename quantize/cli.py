@@ -72,7 +72,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for answers and reports; an unfinished one is resumed.")] = Path(
         "build/sight"
     ),
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Questions in flight.")] = 8,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Questions in flight.")] = 32,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one answer.")] = 120.0,
 ) -> None:
     """Ask two endpoints the same questions about the same pictures, and report what the second one lost.
