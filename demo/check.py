@@ -11,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import openai
+
 from demo.ask import ask_all
-from demo.processes import running
+from demo.processes import ProcessFailed, running
 from quantize.evaluate.intervals import wilson
 from quantize.evaluate.questions import SKILLS
 from quantize.evaluate.score import Mark, mark
@@ -70,15 +72,24 @@ def main() -> None:
     parser.add_argument("--name", default="demo", help="model name at the endpoint (demo)")
     parser.add_argument("--questions", type=int, default=500, help="held-out questions a skill (500)")
     args = parser.parse_args()
-    if args.url:
-        sys.exit(0 if measure(args.url, args.name, args.questions) else 1)
-    port = free_port()
-    command = ("up", "--model", str(args.model), "--name", args.name, "--port", str(port))
-    print(f"serving {args.model} on real vLLM ...", flush=True)
-    with running("server", *command) as process:
-        process.wait_for(r"fovea   \| ready: ", START_S)
-        reached = measure(f"http://127.0.0.1:{port}/v1", args.name, args.questions)
+    if args.questions < 1:
+        parser.error("--questions must be at least 1")
+    try:
+        if args.url:
+            reached = measure(args.url, args.name, args.questions)
+        else:
+            reached = serve_and_measure(args.model, args.name, args.questions)
+    except (ProcessFailed, openai.APIError) as problem:
+        sys.exit(f"check: {problem}")
     sys.exit(0 if reached else 1)
+
+
+def serve_and_measure(model: Path, name: str, count: int) -> bool:
+    port = free_port()
+    print(f"serving {model} on real vLLM ...", flush=True)
+    with running("server", "up", "--model", str(model), "--name", name, "--port", str(port)) as process:
+        process.wait_for(r"fovea   \| ready: ", START_S)
+        return measure(f"http://127.0.0.1:{port}/v1", name, count)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ import openai
 from demo.ask import parts
 from demo.lesson.page import Example, Measured, write_lesson
 from demo.lesson.variants import VARIANTS, engine_environ
-from demo.processes import Running, running
+from demo.processes import ProcessFailed, Running, running
 from quantize.checkpoint import read_tensors
+from quantize.errors import QuantizeError
 from quantize.evaluate.answers import Answers, Reply, Side
 from quantize.evaluate.endpoint import Endpoint
 from quantize.evaluate.gate import POLICY, breaches, read_policy
@@ -41,7 +42,9 @@ DOCS = Path("docs")
 QUANTIZE_PYTHON = Path(".venv/quantize/bin/python")
 BASE, REAL, SHOWN = "bf16", "fp8-dynamic", "int4-everything"
 NAMES = (BASE, REAL, *VARIANTS)
+QUESTIONS = 150
 EXAMPLES = 6
+IN_FLIGHT = 32
 START_S = 420
 
 
@@ -65,11 +68,14 @@ def make_variant(name: str, build: Path) -> Variant:
         if name == REAL:
             quantize = Running("quantize.cli", "run", str(MODEL), str(folder))
             if quantize.finish(300):
-                raise SystemExit(f"fovea-quantize failed:\n{quantize.tail()}")
+                raise ProcessFailed(f"fovea-quantize failed:\n{quantize.tail()}")
             size = sum(tensor.size for tensor in read_tensors(folder).values())
         else:
             command = [str(QUANTIZE_PYTHON), "-m", "demo.lesson.write_variant", str(MODEL), str(folder), name]
-            size = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            written = subprocess.run(command, check=False, capture_output=True, text=True)
+            if written.returncode:
+                raise ProcessFailed(f"{name} could not be written:\n{written.stderr}")
+            size = int(written.stdout)
         size_file.write_text(str(size))
     return Variant(name, folder, int(size_file.read_text()))
 
@@ -86,9 +92,9 @@ def measure(
         if not all((side, key) in answers.replies for key in source.keys):
             with serving(variant) as url:
                 end = Endpoint(side, url, variant.name, "none")
-                known, problem = asyncio.run(ask([end], answers, source, 8, 120, print))
+                known, problem = asyncio.run(ask([end], answers, source, IN_FLIGHT, 120, print))
                 if problem:
-                    raise SystemExit(f"{variant.name}: {problem}: run this again to go on")
+                    raise ProcessFailed(f"{variant.name}: {problem}: run this again to go on")
     return {key: answers.replies[side, key] for key in source.keys}, known
 
 
@@ -167,16 +173,22 @@ def teach(names: tuple[str, ...], questions: int, build: Path, docs: Path) -> No
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.lesson.teach", description=__doc__)
-    parser.add_argument("--questions", type=int, default=150, help="questions of each skill (150)")
+    parser.add_argument("--questions", type=int, default=QUESTIONS, help=f"questions of each skill ({QUESTIONS})")
     parser.add_argument("--only", default=",".join(NAMES), help="variants, comma-separated (all)")
     parser.add_argument("--build", type=Path, default=BUILD, help=f"folder for checkpoints and answers ({BUILD})")
-    parser.add_argument("--docs", type=Path, default=DOCS, help=f"folder for lesson.md ({DOCS})")
+    parser.add_argument("--docs", type=Path, help=f"folder for lesson.md ({DOCS}; for part of it, --build)")
     args = parser.parse_args()
+    if args.questions < 1:
+        parser.error("--questions must be at least 1")
     wanted = args.only.split(",")
     if unknown := set(wanted) - set(NAMES):
-        sys.exit(f"lesson: no variant {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
+        parser.error(f"no variant {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
+    names = (BASE, *(name for name in NAMES[1:] if name in wanted))
+    whole = names == NAMES and args.questions >= QUESTIONS
     try:
-        teach((BASE, *(name for name in NAMES[1:] if name in wanted)), args.questions, args.build, args.docs)
+        teach(names, args.questions, args.build, args.docs or (DOCS if whole else args.build))
+    except (ProcessFailed, QuantizeError) as problem:
+        sys.exit(f"lesson: {problem}")
     except KeyboardInterrupt:
         sys.exit("lesson: stopped; the same command goes on")
 

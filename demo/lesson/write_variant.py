@@ -3,9 +3,9 @@
 The file stays BF16. Prints how many bytes the weights would take if they were stored as they were rounded.
 """
 
+import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -38,8 +38,12 @@ def write_variant(source: Path, out: Path, rounding: Rounding) -> int:
 
 
 def main() -> None:
-    source, out, name = sys.argv[1:]
-    print(write_variant(Path(source), Path(out), VARIANTS[name]))
+    parser = argparse.ArgumentParser(prog="python -m demo.lesson.write_variant", description=__doc__)
+    parser.add_argument("source", type=Path, help="checkpoint folder")
+    parser.add_argument("out", type=Path, help="folder to write; it must not exist yet")
+    parser.add_argument("variant", choices=VARIANTS)
+    args = parser.parse_args()
+    print(write_variant(args.source, args.out, VARIANTS[args.variant]))
 
 
 if __name__ == "__main__":

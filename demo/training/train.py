@@ -96,6 +96,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that draw scenes (1)")
     parser.add_argument("--threads", type=int, default=0, help="threads for the arithmetic (torch's default)")
     args = parser.parse_args()
+    if args.tower < 0 or args.steps < 0:
+        parser.error("--tower and --steps cannot be negative")
     if args.threads:
         torch.set_num_threads(args.threads)
     train(args.out, Schedule(args.tower, args.steps, seed=args.seed), args.workers)

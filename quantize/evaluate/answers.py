@@ -30,7 +30,7 @@ class Answers:
                 reply = Reply(entry["text"], entry["finished"], entry["fault"])
                 self.replies[entry["side"], entry["key"]] = reply
             except (KeyError, TypeError) as problem:
-                raise UsageError(f"{journal.path} holds no answers: choose another --out") from problem
+                raise UsageError(f"{journal.path} holds no answers: choose another folder") from problem
 
     def add(self, side: Side, key: str, reply: Reply) -> None:
         self.replies[side, key] = reply

@@ -31,7 +31,7 @@ def test_a_torn_line_is_dropped_and_what_follows_is_whole(tmp_path: Path, lost: 
 
 def test_another_runs_journal_is_refused_and_says_what_differs(tmp_path: Path) -> None:
     write(tmp_path / "j")
-    with pytest.raises(UsageError, match=r"another run \(seed differ\): choose another --out"):
+    with pytest.raises(UsageError, match=r"another run \(seed differ\): choose another folder"):
         Journal(tmp_path / "j", {**RUN, "seed": 2})
 
 
