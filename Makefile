@@ -11,7 +11,8 @@ help:  ## say what can be made
 setup:  ## make the three environments (nothing to do when they are up to date)
 	@$(SET_UP)
 
-demo: setup  ## quantize the bundled model, serve it, ask about five pictures
+demo:  ## quantize the bundled model, serve it, ask about five pictures
+	@$(SET_UP) gateway engine
 	@$(GATEWAY)/python -m demo.run
 
 test: setup  ## run every test, real vLLM included

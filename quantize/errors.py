@@ -1,13 +1,21 @@
 """Errors of the offline commands; each kind has an exit code that scripts can rely on.
 
 QuantizeError
-├── UsageError              2  edit the command line
-├── RecipeError             3  edit the recipe, or the gate's policy
-├── UnsupportedCheckpoint   4  this checkpoint cannot be quantized
-├── PlanViolated            5  the output is not what the recipe promises: nothing was published
-├── QualityDropped          6  the gate is red: do not roll this checkpoint out
-├── ToolFailed              7  llm-compressor or lmms-eval failed: its own output says why
-└── EndpointLost            8  an endpoint stopped answering: the same command goes on where it stopped
+├── UsageError                2  edit the command line
+├── RecipeError               3  edit the recipe, the architecture map, or the gate's policy
+├── UnsupportedCheckpoint     4  this folder cannot be quantized
+│   ├── UnsupportedArchitecture  9  no map says what its parts are: write one
+│   ├── AlreadyQuantized     10  start from the original weights
+│   ├── WrongDtype           11  its weights are not of a type that the recipe takes
+│   ├── DamagedShard         12  a weight file is cut short or no safetensors file: fetch it again
+│   └── DamagedIndex         13  the index and the weight files disagree: fetch the checkpoint again
+├── PlanViolated              5  the output is not what was promised: nothing was published
+├── QualityDropped            6  the gate is red: do not roll this checkpoint out
+├── ToolFailed                7  llm-compressor or lmms-eval failed: its own output says why
+├── EndpointLost              8  an endpoint stopped answering: the same command goes on where it stopped
+├── DamagedManifest          16  SHA256SUMS cannot be read or does not belong to its folder
+├── DiskError                14  the target is full or read-only: make room, run the same command again
+└── OutputBusy               15  another run is writing there: wait for it, or choose another folder
 """
 
 
@@ -27,6 +35,26 @@ class UnsupportedCheckpoint(QuantizeError):
     exit_code = 4
 
 
+class UnsupportedArchitecture(UnsupportedCheckpoint):
+    exit_code = 9
+
+
+class AlreadyQuantized(UnsupportedCheckpoint):
+    exit_code = 10
+
+
+class WrongDtype(UnsupportedCheckpoint):
+    exit_code = 11
+
+
+class DamagedShard(UnsupportedCheckpoint):
+    exit_code = 12
+
+
+class DamagedIndex(UnsupportedCheckpoint):
+    exit_code = 13
+
+
 class PlanViolated(QuantizeError):
     exit_code = 5
 
@@ -41,3 +69,15 @@ class ToolFailed(QuantizeError):
 
 class EndpointLost(QuantizeError):
     exit_code = 8
+
+
+class DiskError(QuantizeError):
+    exit_code = 14
+
+
+class OutputBusy(QuantizeError):
+    exit_code = 15
+
+
+class DamagedManifest(QuantizeError):
+    exit_code = 16

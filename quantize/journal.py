@@ -54,11 +54,14 @@ class Journal:
         try:
             known = json.loads(head)["run"]
         except (ValueError, KeyError, TypeError) as problem:
-            raise UsageError(f"{self.path} is not a journal of ours: choose another folder") from problem
+            raise UsageError(
+                f"{self.path} is not a journal of ours: choose another folder, or remove it"
+            ) from problem
         if known != run:
             changed = sorted(name for name in run.keys() | known.keys() if run.get(name) != known.get(name))
             raise UsageError(
-                f"{self.path} holds the results of another run ({', '.join(changed)} differ): choose another folder"
+                f"{self.path} holds the results of another run ({', '.join(changed)} differ): choose another "
+                "folder, or remove it"
             )
         for number, line in enumerate(lines, 2):
             try:

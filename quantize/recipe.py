@@ -1,30 +1,45 @@
-"""Recipes: which modules are quantized and how, as YAML files beside this module or anywhere."""
+"""Recipes: which parts of a model are quantized and how, as YAML files beside this module or anywhere."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from quantize.architecture import Part
 from quantize.errors import RecipeError
+from quantize.yaml_file import read_yaml
 
 BUNDLED = Path(__file__).parent / "recipes"
-SCHEMES = frozenset({"FP8_DYNAMIC"})
 REGEX = "re:"
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """`ignore` holds regexes, each behind "re:", matched from the start of a module's name."""
+class Recipe(BaseModel):
+    """`quantize` names parts of an architecture map; everything else is kept bit for bit, and so is every module
+    that a regex of `ignore` ("re:...", matched from the start of its name) names."""
 
-    name: str
-    scheme: str
-    targets: tuple[str, ...]
-    ignore: tuple[str, ...]
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def keeps(self, tensor: str) -> bool:
-        """Whether the recipe promises that this tensor is not touched."""
-        return any(re.match(pattern.removeprefix(REGEX), tensor) for pattern in self.ignore)
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    scheme: Literal["FP8_DYNAMIC"]
+    quantize: Annotated[tuple[Part, ...], Field(min_length=1)]
+    ignore: tuple[str, ...] = ()
+
+    @field_validator("ignore")
+    @classmethod
+    def ignores_are_regexes(cls, ignore: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in ignore:
+            if not pattern.startswith(REGEX):
+                raise ValueError(f"'{pattern}' must be a regex (re:...): names break under vLLM's renaming")
+            try:
+                re.compile(pattern.removeprefix(REGEX))
+            except re.error as problem:
+                raise ValueError(f"'{pattern}' is not a regex: {problem}") from problem
+        return ignore
+
+    def ignored_by(self, tensor: str) -> str | None:
+        """The regex of `ignore` that keeps this tensor, if one does."""
+        return next((each for each in self.ignore if re.match(each.removeprefix(REGEX), tensor)), None)
 
 
 def bundled_names() -> list[str]:
@@ -38,31 +53,15 @@ def read_recipe(name_or_path: str) -> Recipe:
         path = Path(name_or_path)
     if not path.is_file():
         raise RecipeError(f"no recipe '{name_or_path}': bundled are {', '.join(bundled_names())}; or give a file")
+    return read_yaml(path, Recipe)
+
+
+def recorded_recipe(report: dict[str, Any], folder: Path) -> Recipe:
+    """The recipe that a checkpoint's fovea-report.json names. Raises RecipeError."""
+    section = report.get("quantize")
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise RecipeError(f"{path} is not readable YAML ({type(problem).__name__})") from problem
-    return parse_recipe(content, str(path))
-
-
-def parse_recipe(content: object, source: str) -> Recipe:
-    """Check every field. Raises RecipeError naming `source`."""
-    if not isinstance(content, dict) or content.keys() != {"name", "scheme", "targets", "ignore"}:
-        raise RecipeError(f"{source} must hold exactly name, scheme, targets and ignore")
-    name, scheme = content["name"], content["scheme"]
-    if not isinstance(name, str) or scheme not in SCHEMES:
-        raise RecipeError(f"{source}: scheme must be one of {', '.join(sorted(SCHEMES))}")
-    lists: dict[str, tuple[str, ...]] = {}
-    for field in ("targets", "ignore"):
-        value = content[field]
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise RecipeError(f"{source}: {field} must be a list of strings")
-        lists[field] = tuple(value)
-    for pattern in lists["ignore"]:
-        if not pattern.startswith(REGEX):
-            raise RecipeError(f"{source}: ignore '{pattern}' must be a regex (re:...): names break under renaming")
-        try:
-            re.compile(pattern.removeprefix(REGEX))
-        except re.error as problem:
-            raise RecipeError(f"{source}: ignore '{pattern}' is not a valid regex: {problem}") from problem
-    return Recipe(name, scheme, lists["targets"], lists["ignore"])
+        return Recipe.model_validate(section.get("recipe") if isinstance(section, dict) else None)
+    except ValidationError as problem:
+        raise RecipeError(
+            f"{folder} has no fovea-report.json that says how it was made: name --recipe"
+        ) from problem

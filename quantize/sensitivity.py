@@ -16,7 +16,7 @@ from tqdm import tqdm
 from quantize.checkpoint import check_source, weight_files
 from quantize.errors import ToolFailed, UsageError
 from quantize.journal import Journal
-from quantize.publish import find_python, tool_environment
+from quantize.llm_compressor import find_python, tool_environment
 
 Say = Callable[[str], None]
 

@@ -35,7 +35,7 @@ class Environment:
 ENVIRONMENTS = {
     "gateway": Environment("[dev]", False, 0.7, "the gateway, its tests and linters"),
     "engine": Environment("[engine-cpu]", True, 4.5, "vLLM for the CPU"),
-    "quantize": Environment("[quantize]", True, 2.5, "llm-compressor"),
+    "quantize": Environment("[calibrate]", True, 2.5, "llm-compressor, and torch for training"),
 }
 
 

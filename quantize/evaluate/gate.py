@@ -4,20 +4,19 @@ It looks at the lower end of the 95 % interval of retention, so that too few que
 """
 
 import hashlib
-import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from quantize.errors import RecipeError, UsageError
+from quantize.errors import UsageError
 from quantize.evaluate.report import ALL, Group, Report
+from quantize.manifest import update_report
+from quantize.yaml_file import first_error, read_yaml
 
 POLICY = Path(__file__).parent / "policies" / "default.yaml"
-CHECKPOINT_REPORT = "fovea-report.json"
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -42,12 +41,7 @@ class Policy(BaseModel):
 
 def read_policy(path: Path) -> Policy:
     """Raises RecipeError."""
-    try:
-        return Policy.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise RecipeError(f"{path} is not readable YAML ({type(problem).__name__})") from problem
-    except ValidationError as problem:
-        raise RecipeError(f"{path}: {_first(problem)}") from problem
+    return read_yaml(path, Policy)
 
 
 def read_report(path: Path) -> Report:
@@ -57,7 +51,7 @@ def read_report(path: Path) -> Report:
     except (OSError, UnicodeDecodeError) as problem:
         raise UsageError(f"cannot read {path}: {type(problem).__name__}") from problem
     except ValidationError as problem:
-        raise UsageError(f"{path} is not a report of fovea-quantize evaluate: {_first(problem)}") from problem
+        raise UsageError(f"{path} is not a report of fovea-quantize evaluate: {first_error(problem)}") from problem
 
 
 def breaches(report: Report, policy: Policy) -> list[str]:
@@ -95,29 +89,18 @@ def write_verdict(report: Report, policy: Policy, found: list[str], checkpoint: 
 
     Raises UsageError.
     """
-    if not (checkpoint / "config.json").is_file():
-        raise UsageError(f"{checkpoint} is not a checkpoint folder: it has no config.json")
-    path = checkpoint / CHECKPOINT_REPORT
-    content: Any = {}
-    if path.exists():
-        try:
-            content = json.loads(path.read_text())
-        except (OSError, ValueError) as problem:
-            raise UsageError(f"{path} is not readable JSON: repair or remove it") from problem
-        if not isinstance(content, dict):
-            raise UsageError(f"{path} does not hold an object: repair or remove it")
-    content["sight"] = {
-        "verdict": "red" if found else "green",
-        "breaches": found,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "policy": policy.model_dump(),
-        "report_sha256": hashlib.sha256(report.model_dump_json().encode()).hexdigest(),
-        "report": report.model_dump(exclude={"cases"}),
-    }
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    part.replace(path)
-    return path
+    return update_report(
+        checkpoint,
+        "sight",
+        {
+            "verdict": "red" if found else "green",
+            "breaches": found,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "policy": policy.model_dump(),
+            "report_sha256": hashlib.sha256(report.model_dump_json().encode()).hexdigest(),
+            "report": report.model_dump(exclude={"cases"}),
+        },
+    )
 
 
 def _group_breaches(group: Group, least: float, policy: Policy, name: str) -> list[str]:
@@ -135,8 +118,3 @@ def _group_breaches(group: Group, least: float, policy: Policy, name: str) -> li
             f"needed {least:.1%} (base {base:.1%}, candidate {group.candidate.accuracy.value:.1%})"
         ]
     return []
-
-
-def _first(problem: ValidationError) -> str:
-    error = problem.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"

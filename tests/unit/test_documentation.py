@@ -12,6 +12,7 @@ import server.cli
 from quantize.errors import QuantizeError
 from quantize.evaluate.questions import SKILLS
 from quantize.evaluate.scenes import LEVELS
+from quantize.recipe import bundled_names
 from server.metrics import Metrics
 from server.settings import Settings
 from tests.unit.test_errors import leaves
@@ -44,9 +45,18 @@ def test_every_metric_is_in_the_guide_and_none_that_is_gone() -> None:
 
 
 def test_every_exit_code_of_quantize_is_in_its_guide() -> None:
-    guide = (ROOT / "docs" / "evaluating.md").read_text()
-    codes = {kind.exit_code for kind in QuantizeError.__subclasses__()}
-    assert codes | {0} == {int(code) for code in re.findall(r"^\| (\d) \| ", guide, re.MULTILINE)}
+    guide = (ROOT / "docs" / "quantizing.md").read_text()
+    codes = {kind.exit_code for kind in subclasses(QuantizeError)}
+    assert codes | {0} == {int(code) for code in re.findall(r"^\| (\d+) \| ", guide, re.MULTILINE)}
+
+
+def subclasses(of: type[QuantizeError]) -> list[type[QuantizeError]]:
+    return [found for each in of.__subclasses__() for found in (each, *subclasses(each))]
+
+
+def test_every_recipe_and_architecture_is_in_the_guide() -> None:
+    guide = (ROOT / "docs" / "quantizing.md").read_text()
+    assert set(re.findall(r"^\| `([\w-]+)` \| ", guide, re.MULTILINE)) == set(bundled_names())
 
 
 def test_every_skill_and_level_is_in_the_guide() -> None:

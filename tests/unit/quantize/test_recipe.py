@@ -3,52 +3,60 @@ from pathlib import Path
 import pytest
 
 from quantize.errors import RecipeError
-from quantize.recipe import parse_recipe, read_recipe
-
-
-def test_the_bundled_recipe_is_the_published_one() -> None:
-    recipe = read_recipe("fp8-dynamic")
-    assert (recipe.scheme, recipe.targets) == ("FP8_DYNAMIC", ("Linear",))
-    assert recipe.ignore == ("re:.*lm_head", "re:.*visual.*", "re:.*linear_attn.*")
+from quantize.recipe import bundled_names, read_recipe, recorded_recipe
 
 
 @pytest.mark.parametrize(
-    ("tensor", "kept"),
+    ("name", "more"),
     [
-        ("model.visual.blocks.0.attn.qkv.weight", True),
-        ("model.visual.merger.linear_fc1.weight", True),
-        ("lm_head.weight", True),
-        ("model.language_model.layers.0.linear_attn.in_proj_qkv.weight", True),
-        ("model.language_model.layers.0.mlp.up_proj.weight", False),
-        ("model.language_model.layers.3.self_attn.q_proj.weight", False),
+        ("fp8-dynamic", set()),
+        ("fp8-dynamic-balanced", {"linear-attention"}),
+        ("fp8-dynamic-compact", {"linear-attention", "lm_head"}),
     ],
 )
-def test_what_it_keeps(tensor: str, kept: bool) -> None:
-    assert read_recipe("fp8-dynamic").keeps(tensor) is kept
+def test_the_bundled_recipes_quantize_more_and_more_of_the_language_model(name: str, more: set[str]) -> None:
+    recipe = read_recipe(name)
+    assert (recipe.name, recipe.scheme) == (name, "FP8_DYNAMIC")
+    assert set(recipe.quantize) == {"self-attention", "mlp"} | more
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "said"),
     [
-        None,
-        {},
-        {"name": "x", "scheme": "W2A2", "targets": ["Linear"], "ignore": []},
-        {"name": "x", "scheme": "FP8_DYNAMIC", "targets": "Linear", "ignore": []},
-        {"name": "x", "scheme": "FP8_DYNAMIC", "targets": ["Linear"], "ignore": ["lm_head"]},
-        {"name": "x", "scheme": "FP8_DYNAMIC", "targets": ["Linear"], "ignore": ["re:("]},
+        ("", "valid dictionary"),
+        ("{}", "name"),
+        ("{name: x, scheme: W2A2, quantize: [mlp]}", "scheme"),
+        ("{name: x, scheme: FP8_DYNAMIC, quantize: []}", "quantize"),
+        ("{name: x, scheme: FP8_DYNAMIC, quantize: [brain]}", "quantize.0"),
+        ("{name: x, scheme: FP8_DYNAMIC, quantize: [mlp], ignore: [lm_head]}", "must be a regex"),
+        ("{name: x, scheme: FP8_DYNAMIC, quantize: [mlp], ignore: ['re:(']}", "is not a regex"),
+        ("{name: x, scheme: FP8_DYNAMIC, quantize: [mlp], targets: [Linear]}", "targets"),
+        ("{name: ../x, scheme: FP8_DYNAMIC, quantize: [mlp]}", "name"),
     ],
 )
-def test_a_wrong_recipe_is_refused_by_name(content: object) -> None:
-    with pytest.raises(RecipeError, match=r"mine\.yaml"):
-        parse_recipe(content, "mine.yaml")
+def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(RecipeError, match=rf"mine\.yaml: .*{said}"):
+        read_recipe(str(path))
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:
-    with pytest.raises(RecipeError, match="bundled are fp8-dynamic"):
+    with pytest.raises(RecipeError, match=f"bundled are {', '.join(bundled_names())}"):
         read_recipe("int3")
 
 
-def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
+def test_a_recipe_of_ones_own_keeps_what_its_regexes_name(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
-    path.write_text("{name: own, scheme: FP8_DYNAMIC, targets: [Linear], ignore: ['re:.*head']}")
-    assert read_recipe(str(path)).name == "own"
+    path.write_text("{name: own, scheme: FP8_DYNAMIC, quantize: [mlp], ignore: ['re:.*layers\\.0\\..*']}")
+    recipe = read_recipe(str(path))
+    assert recipe.ignored_by("model.layers.0.mlp.up_proj.weight") == r"re:.*layers\.0\..*"
+    assert recipe.ignored_by("model.layers.10.mlp.up_proj.weight") is None
+
+
+def test_a_checkpoint_says_which_recipe_made_it() -> None:
+    recipe = read_recipe("fp8-dynamic")
+    assert recorded_recipe({"quantize": {"recipe": recipe.model_dump(mode="json")}}, Path("out")) == recipe
+    for report in ({}, {"quantize": []}, {"quantize": {"recipe": {"name": "x"}}}):
+        with pytest.raises(RecipeError, match="name --recipe"):
+            recorded_recipe(report, Path("out"))

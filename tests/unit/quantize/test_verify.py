@@ -1,47 +1,145 @@
+import json
+import random
 from pathlib import Path
 
 import pytest
 
-from quantize.checkpoint import read_tensors
+from quantize import run as runs
+from quantize.architecture import find_architecture
+from quantize.checkpoint import INDEX, StoredTensor, read_config, read_tensors
+from quantize.durable import hash_file
+from quantize.errors import QuantizeError
+from quantize.manifest import files_below, update_report, write_sums
+from quantize.plan import Plan, make_plan
 from quantize.recipe import read_recipe
-from quantize.verify import Summary, differences, summarize
-from tests.unit.quantize.checkpoints import QUANTIZED, SOURCE, Tensor, write_checkpoint
+from quantize.verify import verify_files, verify_weights
+from tests.unit.quantize.checkpoints import LAYER, toy, write_shards
 
-MLP, VISION, NORM = "model.layers.0.mlp.weight", "model.visual.fc.weight", "model.norm.weight"
-
-
-def found(tmp_path: Path, after: dict[str, Tensor]) -> list[str]:
-    before = read_tensors(write_checkpoint(tmp_path / "before", SOURCE))
-    return list(
-        differences(read_recipe("fp8-dynamic"), before, read_tensors(write_checkpoint(tmp_path / "after", after)))
-    )
+UP = f"{LAYER}.mlp.up_proj.weight"
+VISION = "model.visual.blocks.0.attn.qkv.weight"
+FLIPS = 150
 
 
-def test_a_faithful_output_shows_no_difference(tmp_path: Path) -> None:
-    assert found(tmp_path, QUANTIZED) == []
+def plan_of(source: Path) -> Plan:
+    return make_plan(source, read_recipe("fp8-dynamic"), find_architecture(read_config(source)))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Plan, Path]:
+    plan = plan_of(write_shards(tmp_path / "m", toy(), 2))
+    runs.run_plan(plan, tmp_path / "out", "stream", 1, {}, lambda _: None)
+    return plan, tmp_path / "out"
+
+
+def found(plan: Plan, folder: Path) -> list[str]:
+    """Every sentence; a file that cannot be read at all is one, too."""
+    try:
+        return [*verify_weights(plan, folder).violations, *verify_files(plan, folder)]
+    except QuantizeError as problem:
+        return [str(problem)]
+
+
+def overwrite(tensor: StoredTensor, data: bytes, at: int = 0) -> None:
+    with tensor.file.open("rb+") as stream:
+        stream.seek(tensor.start + at)
+        stream.write(data)
+
+
+def renew_sums(folder: Path) -> None:
+    write_sums(folder, {name: hash_file(folder / name) for name in files_below(folder)})
+
+
+def test_what_a_run_leaves_is_proved(made: tuple[Plan, Path]) -> None:
+    plan, folder = made
+    assert found(plan, folder) == []
+    findings = verify_weights(plan, folder)
+    assert (findings.kept, len(findings.quantized), findings.sight_tensors) == (13, 7, 2)
+    for each in findings.quantized:
+        assert 0.01 < each.error < 0.04
+        assert each.saturated >= 1
+
+
+def test_a_single_flipped_bit_anywhere_is_found(made: tuple[Plan, Path]) -> None:
+    plan, folder = made
+    rng = random.Random(3)
+    names = [*files_below(folder), "SHA256SUMS"]
+    for number in range(FLIPS):
+        path = folder / names[number % len(names)]
+        data = bytearray(path.read_bytes())
+        position, bit = rng.randrange(len(data)), rng.randrange(8)
+        data[position] ^= 1 << bit
+        before = path.read_bytes()
+        path.write_bytes(data)
+        assert found(plan, folder), f"bit {bit} of byte {position} of {path.name}"
+        path.write_bytes(before)
+    assert found(plan, folder) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "tensor", "sentence"),
+    ("name", "data", "at", "sentence"),
     [
-        (VISION, ("BF16", (2, 2), b"12345679"), "must be untouched, but changed"),
-        (VISION, ("F8_E4M3", (2, 2), b"1234"), "must be untouched, but was quantized"),
-        (NORM, ("BF16", (2,), b"nor\0"), "must be untouched, but changed"),
-        (NORM, ("F32", (1,), b"norm"), "must be untouched, but changed"),
-        (MLP, ("F8_E4M3", (4, 1), b"abcd"), "changed its shape"),
-        ("extra.weight", ("BF16", (1,), b"xx"), "was not in the source"),
+        (VISION, b"\x01", 3, f"{VISION}: must be untouched, but changed"),
+        (UP, b"\x11", 5, f"{UP}: 1 codes are not the nearest to weight / scale"),
+        (f"{UP}_scale", b"\x00\x01", 0, f"{UP}: 1 scales are not absmax / 448"),
+        (UP, b"\x7f", 0, f"{UP}: 1 codes are NaN"),
+        (UP, bytes(8), 0, f"{UP}: 1 rows became zero"),
     ],
 )
-def test_each_way_to_differ_is_one_sentence(tmp_path: Path, name: str, tensor: Tensor, sentence: str) -> None:
-    assert found(tmp_path, {**QUANTIZED, name: tensor}) == [f"{name}: {sentence}"]
+def test_each_kind_of_damage_has_its_sentence_even_if_the_sums_were_renewed(
+    made: tuple[Plan, Path], name: str, data: bytes, at: int, sentence: str
+) -> None:
+    plan, folder = made
+    overwrite(read_tensors(folder)[name], data, at)
+    renew_sums(folder)
+    assert sentence in found(plan, folder)
 
 
-def test_lost_tensors_and_scales_are_seen(tmp_path: Path) -> None:
-    lost = {name: tensor for name, tensor in QUANTIZED.items() if name not in (NORM, f"{MLP}_scale")}
-    assert found(tmp_path, lost) == [f"{MLP}: quantized, but has no scale", f"{NORM}: missing from the output"]
+def test_lost_foreign_and_changed_tensors_are_named(made: tuple[Plan, Path]) -> None:
+    plan, folder = made
+    for path in folder.glob("*.safetensors"):
+        data = path.read_bytes().replace(b"lm_head.weight", b"lm_tail.weight")
+        path.write_bytes(data.replace(b'A_log":{"dtype":"BF16"', b'A_log":{"dtype":"F16" '))
+    index = (folder / INDEX).read_text().replace("lm_head.weight", "lm_tail.weight")
+    (folder / INDEX).write_text(index)
+    sentences = verify_weights(plan, folder).violations
+    assert "lm_head.weight: missing from the output" in sentences
+    assert "lm_tail.weight: was not promised" in sentences
+    assert f"{LAYER}.linear_attn.A_log: has another type or shape than promised" in sentences
 
 
-def test_the_summary_counts_tensors_and_bytes(tmp_path: Path) -> None:
-    before = read_tensors(write_checkpoint(tmp_path / "before", SOURCE))
-    after = read_tensors(write_checkpoint(tmp_path / "after", QUANTIZED))
-    assert summarize(before, after) == Summary(bytes_before=20, bytes_after=20, quantized=1, kept=2)
+def test_other_files_and_the_config_are_compared(made: tuple[Plan, Path]) -> None:
+    plan, folder = made
+    config = json.loads((folder / "config.json").read_text())
+    config["vocab_size"] = 3
+    config["quantization_config"]["ignore"] = []
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_text('{"a": 1}')
+    (folder / "extra.txt").write_text("x")
+    renew_sums(folder)
+    assert list(verify_files(plan, folder)) == [
+        "config.json differs from the source's in vocab_size",
+        "config.json: quantization_config is not what the recipe says",
+        "tokenizer.json: differs from the source's",
+        "extra.txt: was not in the source",
+    ]
+    (folder / "tokenizer.json").unlink()
+    assert "tokenizer.json: missing from the output" in found(plan, folder)
+
+
+def test_the_sums_know_every_file_and_no_other(made: tuple[Plan, Path]) -> None:
+    plan, folder = made
+    (folder / "late.txt").write_text("x")
+    assert "late.txt: SHA256SUMS does not know it" in found(plan, folder)
+    (folder / "late.txt").unlink()
+    sums = (folder / "SHA256SUMS").read_text()
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  gone.txt\n" + sums)
+    assert found(plan, folder) != []
+    (folder / "SHA256SUMS").unlink()
+    assert f"{folder / 'SHA256SUMS'} cannot be read" in found(plan, folder)
+
+
+def test_a_verdict_that_comes_later_keeps_the_sums_true(made: tuple[Plan, Path]) -> None:
+    plan, folder = made
+    update_report(folder, "sight", {"verdict": "green"})
+    assert found(plan, folder) == []
+    assert json.loads((folder / "fovea-report.json").read_text()).keys() == {"quantize", "sight"}

@@ -1,0 +1,198 @@
+"""The plan: what becomes of every tensor and why, and how many bytes are left, from headers and configs alone."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from quantize.architecture import EXPERTS, PARTS, Architecture, Part
+from quantize.checkpoint import StoredTensor, read_config, read_tensors
+from quantize.errors import RecipeError, UnsupportedArchitecture, UnsupportedCheckpoint, WrongDtype
+from quantize.recipe import REGEX, Recipe
+from quantize.weights_file import FP8, SCALE, SCALE_BYTES, Output, make_header
+
+SOURCE_DTYPES = frozenset({"BF16", "F16"})
+WEIGHT = ".weight"
+# Why a part stays, where the recipe could not have it otherwise or nobody should want it.
+ALWAYS = {
+    "embeddings": "vLLM serves no quantized embeddings",
+    "norms": "vectors",
+}
+KEPT = {
+    "vision": "sight stays as it is",
+    "connector": "sight stays as it is",
+    "cross-attention": "sight enters here",
+    "gates": "small, and steers much",
+    "mtp": "drafts for the rest",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of one tensor of the source."""
+
+    name: str
+    part: Part
+    quantized: bool
+    reason: str
+    source: StoredTensor
+    outputs: tuple[Output, ...]
+
+    @property
+    def after(self) -> int:
+        return sum(output.size for output in self.outputs)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run will do. `fates` in the source's order, file by file."""
+
+    source: Path
+    recipe: Recipe
+    architecture: Architecture
+    config: dict[str, Any]
+    fates: tuple[Fate, ...]
+    tied: bool
+
+    @cached_property
+    def shards(self) -> dict[str, list[Output]]:
+        """What each weight file will hold: the same tensors as in the source."""
+        shards: dict[str, list[Output]] = {}
+        for fate in self.fates:
+            shards.setdefault(fate.source.file.name, []).extend(fate.outputs)
+        return shards
+
+    @cached_property
+    def ignore(self) -> list[str]:
+        """Regexes of the modules that stay, for vLLM: of every part whose matrices do, and the recipe's own."""
+        matrices = {fate.part for fate in self.fates if is_matrix(fate.name, fate.source)}
+        kept = matrices - set(self.recipe.quantize) - ALWAYS.keys() | ({"lm_head"} if self.tied else set())
+        patterns = [
+            REGEX + pattern for part in PARTS if part in kept for pattern in self.architecture.patterns(part)
+        ]
+        return list(dict.fromkeys([*patterns, *self.recipe.ignore]))
+
+    @property
+    def before(self) -> int:
+        """Bytes of weights, as are all sizes here."""
+        return sum(fate.source.size for fate in self.fates)
+
+    @property
+    def after(self) -> int:
+        return sum(fate.after for fate in self.fates)
+
+    @property
+    def file_bytes(self) -> int:
+        """What the weight files will take on disk, headers included."""
+        return sum(
+            len(make_header(outputs)) + sum(each.size for each in outputs) for outputs in self.shards.values()
+        )
+
+
+def make_plan(source: Path, recipe: Recipe, architecture: Architecture) -> Plan:
+    """Decide about every tensor. Raises UnsupportedCheckpoint or one of its kinds."""
+    config = read_config(source)
+    tensors = read_tensors(source)
+    lost = [name for name in tensors if architecture.part_of(name) is None]
+    if lost:
+        raise UnsupportedArchitecture(
+            f"the map '{architecture.name}' does not say what {len(lost)} tensors are part of, such as "
+            f"{', '.join(sorted(lost)[:3])}: a map of your own can (--architecture)"
+        )
+    fates = tuple(decide(name, tensor, recipe, architecture) for name, tensor in tensors.items())
+    if not any(fate.quantized for fate in fates):
+        raise UnsupportedCheckpoint(f"{source} has nothing that {recipe.name} quantizes")
+    check_fused(fates, architecture)
+    tied = all(fate.part != "lm_head" for fate in fates)
+    return Plan(source, recipe, architecture, config, fates, tied)
+
+
+def check_fused(fates: Iterable[Fate], architecture: Architecture) -> None:
+    """Raise RecipeError where a recipe splits what vLLM loads as one matrix."""
+    quantized = {fate.name.removesuffix(WEIGHT): fate.quantized for fate in fates if fate.name.endswith(WEIGHT)}
+    for first, *others in architecture.fused:
+        for name in [name for name in quantized if name.endswith("." + first)]:
+            stem = name.removesuffix(first)
+            for other in others:
+                if quantized.get(stem + other, quantized[name]) != quantized[name]:
+                    raise RecipeError(f"the recipe splits {name} and {other}, which vLLM loads as one matrix")
+
+
+def decide(name: str, tensor: StoredTensor, recipe: Recipe, architecture: Architecture) -> Fate:
+    part = architecture.part_of(name)
+    assert part is not None
+    reason = reason_to_keep(name, part, tensor, recipe)
+    if reason is not None:
+        copy = Output(name, tensor.dtype, tensor.shape, tensor.size, name, "copy")
+        return Fate(name, part, False, reason, tensor, (copy,))
+    if tensor.dtype not in SOURCE_DTYPES:
+        raise WrongDtype(
+            f"{name} is {tensor.dtype}: {recipe.name} takes {' or '.join(sorted(SOURCE_DTYPES))} weights"
+        )
+    outputs = tuple(quantized_outputs(name, tensor, architecture))
+    return Fate(name, part, True, f"{part} is quantized by {recipe.name}", tensor, outputs)
+
+
+def reason_to_keep(name: str, part: Part, tensor: StoredTensor, recipe: Recipe) -> str | None:
+    if part in ALWAYS:
+        return ALWAYS[part]
+    if part not in recipe.quantize:
+        return KEPT.get(part, f"{recipe.name} keeps it")
+    if not is_matrix(name, tensor):
+        return "not a matrix that tokens are multiplied with"
+    if own := recipe.ignored_by(name):
+        return f"kept by the recipe's {own}"
+    return None
+
+
+def is_matrix(name: str, tensor: StoredTensor) -> bool:
+    """A linear layer's weight [out, in], or those of all experts of a layer in one."""
+    return (len(tensor.shape) == 2 and name.endswith(WEIGHT)) or is_fused(name, tensor)
+
+
+def is_fused(name: str, tensor: StoredTensor) -> bool:
+    return len(tensor.shape) == 3 and EXPERTS.match(name) is not None
+
+
+def quantized_outputs(name: str, tensor: StoredTensor, architecture: Architecture) -> Iterator[Output]:
+    """Codes and scales of one matrix; of fused experts, under the names that vLLM knows experts one by one."""
+    match = EXPERTS.match(name) if is_fused(name, tensor) else None
+    if match is None:
+        rows, columns = tensor.shape
+        yield from codes_and_scales(Output(name, tensor.dtype, (rows, columns), 0, name, "codes"))
+        return
+    if architecture.fused_experts is None:
+        raise UnsupportedArchitecture(
+            f"the map '{architecture.name}' does not say how experts lie in {name} (fused_experts: rows or columns)"
+        )
+    projections = ("down_proj",) if match["which"] == "down_proj" else ("gate_proj", "up_proj")
+    count, first, second = tensor.shape
+    transposed = architecture.fused_experts == "columns"
+    rows, columns = (second, first) if transposed else (first, second)
+    rows //= len(projections)
+    for index in range(count):
+        for half, projection in enumerate(projections):
+            expert = f"{match['experts']}.{index}.{projection}{WEIGHT}"
+            elements = index * first * second + half * rows * (1 if transposed else columns)
+            place = Output(
+                expert, tensor.dtype, (rows, columns), 0, name, "codes", elements * 2, second if transposed else 0
+            )
+            yield from codes_and_scales(place)
+
+
+def codes_and_scales(matrix: Output) -> tuple[Output, Output]:
+    """`matrix` as what FP8-dynamic makes of it, given its own type."""
+    rows, columns = matrix.shape
+    scale = replace(matrix, name=matrix.name + SCALE, shape=(rows, 1), size=rows * SCALE_BYTES, made="scale")
+    return replace(matrix, dtype=FP8, size=rows * columns), scale
+
+
+def bytes_by_part(plan: Plan) -> Mapping[Part, tuple[int, int, int]]:
+    """(tensors, bytes before, bytes after) of each part that there is."""
+    found: dict[Part, tuple[int, int, int]] = {}
+    for part in PARTS:
+        fates = [fate for fate in plan.fates if fate.part == part]
+        if fates:
+            found[part] = (len(fates), sum(fate.source.size for fate in fates), sum(fate.after for fate in fates))
+    return found

@@ -1,0 +1,138 @@
+"""One run: a plan becomes a checkpoint, beside the target first, renamed into place whole or not at all."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from quantize.checkpoint import INDEX, sidecar_files, weight_files
+from quantize.durable import copy_file, hash_file, replace_file, sync_folder
+from quantize.errors import PlanViolated
+from quantize.findings import Findings
+from quantize.llm_compressor import find_python, run_compressor
+from quantize.manifest import files_below, update_report, write_sums
+from quantize.plan import Plan
+from quantize.quantization_config import make_quantization_config
+from quantize.staging import OURS, Stage, check_room, staged
+from quantize.verify import verify_weights
+
+Engine = Literal["stream", "llmcompressor"]
+Say = Callable[[str], None]
+SPARE_BYTES = 16 * 1024 * 1024  # for files that are written, not copied
+SHOWN_VIOLATIONS = 10
+
+
+def run_plan(
+    plan: Plan, target: Path, engine: Engine, workers: int, environ: Mapping[str, str], say: Say
+) -> Findings:
+    """Write the checkpoint, or go on with one that an earlier run left unfinished. Raises QuantizeError."""
+    with staged(plan.source, target, identify(plan, engine)) as stage:
+        done = stage.digests
+        if done:
+            say(f"going on: {len(done)} of {len(plan.shards)} weight files are done")
+        rest = sum(path.stat().st_size for path in sidecar_files(plan.source))
+        finished = sum((stage.folder / name).stat().st_size for name in done)
+        check_room(stage.folder, plan.file_bytes + rest + SPARE_BYTES - finished)
+        if engine == "stream":
+            stream_weights(plan, stage, workers)
+        else:
+            compress_weights(plan, stage, environ)
+        write_rest(plan, stage)
+        say("proving what was promised")
+        findings = verify_weights(plan, stage.folder)
+        if findings.violations:
+            stage.discard()
+            raise PlanViolated(describe_violations(findings.violations))
+        update_report(stage.folder, "quantize", describe_run(plan, engine, findings))
+        digests = stage.digests
+        others = [name for name in files_below(stage.folder) if name not in OURS]
+        write_sums(stage.folder, {name: digests.get(name) or hash_file(stage.folder / name) for name in others})
+        stage.publish()
+    return findings
+
+
+def stream_weights(plan: Plan, stage: Stage, workers: int) -> None:
+    """Every weight file that is not done yet, each noted down once it is durable."""
+    from quantize.stream import write_weights  # NumPy
+
+    sources = {fate.name: fate.source for fate in plan.fates}
+    done = stage.digests
+    with tqdm(total=plan.before, unit="B", unit_scale=True, mininterval=0.5) as bar:
+        for name, outputs in plan.shards.items():
+            if name in done:
+                bar.initial += sum(sources[output.source].size for output in outputs if output.made != "scale")
+                continue
+            part = stage.folder / f"{name}.part"
+            digest = write_weights(part, outputs, sources, workers, bar.update)
+            part.rename(stage.folder / name)
+            stage.add(name, digest)
+
+
+def compress_weights(plan: Plan, stage: Stage, environ: Mapping[str, str]) -> None:
+    """llm-compressor's weight files. It has to hold the whole model, and cannot go on where it stopped."""
+    if stage.digests:
+        return
+    raw = stage.folder / "raw"
+    shutil.rmtree(raw, ignore_errors=True)
+    run_compressor(find_python(environ), plan, raw, environ)
+    for path in weight_files(raw):
+        path.chmod(0o644)  # safetensors writes 0600, which another user's engine could not read
+    for path in [*weight_files(raw), raw / INDEX]:
+        if path.exists():
+            path.rename(stage.folder / path.name)
+    shutil.rmtree(raw)
+    for path in weight_files(stage.folder):
+        stage.add(path.name, hash_file(path))
+
+
+def write_rest(plan: Plan, stage: Stage) -> None:
+    """Other files byte for byte; the source's config with `quantization_config` added; an index if there was."""
+    for path in sidecar_files(plan.source):
+        copy_file(path, stage.folder / path.relative_to(plan.source))
+    config = {**plan.config, "quantization_config": make_quantization_config(plan)}
+    replace_file(stage.folder / "config.json", json.dumps(config, indent=2) + "\n")
+    if (plan.source / INDEX).is_file() and not (stage.folder / INDEX).is_file():
+        files = {output.name: name for name, outputs in plan.shards.items() for output in outputs}
+        index = {"metadata": {"total_size": plan.after}, "weight_map": dict(sorted(files.items()))}
+        replace_file(stage.folder / INDEX, json.dumps(index, indent=2) + "\n")
+    sync_folder(stage.folder)
+
+
+def identify(plan: Plan, engine: Engine) -> dict[str, Any]:
+    """What must be the same for a run to go on with another's work."""
+    files = {name: (plan.source / name).stat() for name in plan.shards}
+    config = json.dumps(plan.config, sort_keys=True).encode()
+    return {
+        "source": str(plan.source.resolve()),
+        "weights": [[name, each.st_size, each.st_mtime_ns] for name, each in files.items()],
+        "config": hashlib.sha256(config).hexdigest(),
+        "recipe": plan.recipe.model_dump(mode="json"),
+        "architecture": plan.architecture.name,
+        "engine": engine,
+        "fovea": version("fovea"),
+    }
+
+
+def describe_run(plan: Plan, engine: Engine, findings: Findings) -> dict[str, Any]:
+    """The report's "quantize" section."""
+    return {
+        "recipe": plan.recipe.model_dump(mode="json"),
+        "architecture": plan.architecture.name,
+        "engine": engine,
+        "fovea": version("fovea"),
+        "ignore": plan.ignore,
+        "bytes": {"before": plan.before, "after": plan.after},
+        **findings.summary(),
+    }
+
+
+def describe_violations(violations: list[str]) -> str:
+    shown = violations[:SHOWN_VIOLATIONS]
+    if len(violations) > len(shown):
+        shown.append(f"... and {len(violations) - len(shown)} more")
+    return "the output is not what the plan promises, so nothing was published:\n  " + "\n  ".join(shown)
