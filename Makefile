@@ -3,10 +3,10 @@ PYTHON ?= python3
 GATEWAY := .venv/gateway/bin
 SET_UP := $(PYTHON) deploy/environments/set_up.py
 
-.PHONY: help setup demo test test-unit lint format check lesson train clean
+.PHONY: help setup demo test test-unit lint format check lesson bench-quantize train clean
 
 help:  ## say what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup:  ## make the three environments (nothing to do when they are up to date)
 	@$(SET_UP)
@@ -38,6 +38,9 @@ check: setup  ## measure what the bundled model sees: 500 held-out questions a s
 
 lesson: setup  ## quantize the bundled model nine ways, measure what each sees, write docs/lesson.md
 	$(GATEWAY)/python -m demo.lesson.teach
+
+bench-quantize: setup  ## our writer beside llm-compressor's and cp: docs/benchmarks/quantize.md
+	$(GATEWAY)/python -m loadtest.bench_quantize
 
 train: setup  ## train the bundled model anew into build/demo-model (hours on two cores; resumable)
 	.venv/quantize/bin/python -m demo.training.train build/demo-model

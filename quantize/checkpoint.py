@@ -7,13 +7,14 @@ Header format: 8 bytes little-endian length, then JSON of name -> {dtype, shape,
 import json
 import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from quantize.errors import AlreadyQuantized, DamagedIndex, DamagedShard, UnsupportedCheckpoint
 
-COMPARED_BYTES = 4 * 1024 * 1024
+READ_BYTES = 512 * 1024
 MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 INDEX = "model.safetensors.index.json"
 BITS = {
@@ -38,21 +39,29 @@ class StoredTensor:
     start: int
     size: int
 
-    def read(self, at: int = 0, count: int | None = None) -> bytes:
-        """All bytes, or `count` of them from `at`."""
-        with self.file.open("rb") as stream:
-            stream.seek(self.start + at)
-            return stream.read(self.size if count is None else count)
+    def read(self) -> bytes:
+        return b"".join(self.chunks())
 
     def equals(self, other: "StoredTensor") -> bool:
         """Same type, shape and bytes, whatever the size."""
         if (self.dtype, self.shape, self.size) != (other.dtype, other.shape, other.size):
             return False
-        with self.file.open("rb") as a, other.file.open("rb") as b:
-            a.seek(self.start)
-            b.seek(other.start)
-            counts = (min(COMPARED_BYTES, self.size - at) for at in range(0, self.size, COMPARED_BYTES))
-            return all(a.read(count) == b.read(count) for count in counts)
+        # Bytes, for memory views are compared one element after the other.
+        pairs = zip(self.chunks(), other.chunks(), strict=True)
+        return all(ours.tobytes() == theirs.tobytes() for ours, theirs in pairs)
+
+    def chunks(self) -> Iterator[memoryview]:
+        """The bytes, some at a time, each valid until the next: fresh memory costs more than reading."""
+        buffer = memoryview(bytearray(min(READ_BYTES, self.size)))
+        with self.file.open("rb", buffering=0) as stream:
+            stream.seek(self.start)
+            left = self.size
+            while left:
+                done = stream.readinto(buffer[: min(left, READ_BYTES)])
+                if not done:
+                    raise DamagedShard(f"{self.file} became shorter while it was read")
+                yield buffer[:done]
+                left -= done
 
 
 def check_source(folder: Path) -> None:

@@ -45,6 +45,9 @@ def run(
     recipe: RecipeOption = "fp8-dynamic",
     architecture: Map = None,
     engine: Annotated[str, typer.Option(help="stream (a few rows at a time), or llmcompressor.")] = "stream",
+    prove: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Prove the result before it is put in place.")
+    ] = True,
     workers: Annotated[int, typer.Option(min=0, max=64, help="Threads [default: one a CPU, at most 8]")] = 0,
 ) -> None:
     """Quantize a checkpoint, prove the result, and put it in place whole or not at all.
@@ -64,7 +67,7 @@ def run(
         made = _plan(source, read_recipe(recipe), architecture)
         say(show_plan.make_table(made, tensors=False))
         threads = workers or min(8, os.cpu_count() or 1)
-        findings = runs.run_plan(made, out, cast(runs.Engine, engine), threads, os.environ, say)
+        findings = runs.run_plan(made, out, cast(runs.Engine, engine), threads, prove, os.environ, say)
     for line in show_plan.describe_findings(made, findings):
         say(line)
     say(f"{out} written in {time.monotonic() - began:.0f} s")

@@ -9,9 +9,9 @@ from typing import Any
 class Quantized:
     """How one quantized matrix differs from its source.
 
-    `error` is the root of the mean squared error over the root of the mean square; `saturated` counts codes at
-    +-448 (each row's largest weight is one), `nan` those that are none, `zero_rows` rows that lost everything;
-    `other_codes` and `other_scales` what the published arithmetic would have made otherwise.
+    `error` is the root of the mean squared error over the root of the mean square, of a sample of its rows;
+    `saturated` counts codes at +-448 (each row's largest weight is one), `nan` those that are none, `zero_rows`
+    rows that lost everything; `other_codes` and `other_scales` what the published arithmetic makes otherwise.
     """
 
     name: str

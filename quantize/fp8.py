@@ -6,16 +6,20 @@ nearest even. Source: compressed-tensors 0.19, `calculate_qparams` and `quantize
 rounded, so its code is looked up.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
 from functools import cache
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 Words = NDArray[np.uint16]
+Floats = NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 MOST = np.float32(448)
 ROWS_ELEMENTS = 1 << 17  # of a matrix at once, so that all of it stays in the CPU's cache
+INFINITY = {"BF16": 0x7F80, "F16": 0x7C00}
+EPSILON = {"BF16": 0x3C00, "F16": 0x1400}
 NAN_CODE = 0x7F
 
 
@@ -23,92 +27,102 @@ class NotFinite(ValueError):
     """A matrix holds NaN or infinity."""
 
 
-@dataclass(frozen=True, slots=True)
-class Halves:
-    """A 16-bit float type: bits to FP32 and back, rounded to nearest even."""
+class Workspace:
+    """Arrays that are used again and again, by one thread: fresh memory costs more than the arithmetic."""
 
-    widen: Callable[[Words], NDArray[np.float32]]
-    narrow: Callable[[NDArray[np.float32]], Words]
-    infinity: int
-    epsilon: int
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[np.generic]] = {}
+
+    def array(self, name: str, dtype: type[Number], shape: tuple[int, ...]) -> NDArray[Number]:
+        """Of any content; valid until the same name is asked for again."""
+        count = math.prod(shape)
+        have = self._arrays.get(name)
+        if have is None or have.size < count:
+            have = self._arrays[name] = np.empty(count, dtype)
+        return cast(NDArray[Number], have[:count].reshape(shape))
 
 
-def quantize_rows(weights: Words, dtype: str) -> tuple[NDArray[np.uint8], Words]:
-    """Codes uint8 [rows, columns] and scales [rows, 1] for `weights` [rows, columns].
+def quantize_rows(weights: Words, dtype: str, space: Workspace) -> tuple[NDArray[np.uint8], Words]:
+    """Codes uint8 [rows, columns] and scales [rows, 1] for `weights` [rows, columns], in arrays of `space`.
 
     Weights and scales are the bits of `dtype`, "BF16" or "F16". Raises NotFinite.
     """
-    codes = np.empty(weights.shape, np.uint8)
-    scales = np.empty((len(weights), 1), np.uint16)
+    codes = space.array("codes", np.uint8, weights.shape)
     step = max(1, ROWS_ELEMENTS // max(1, weights.shape[1]))
-    for start in range(0, len(weights), step):
-        rows = slice(start, start + step)
-        scales[rows] = _scales(weights[rows], HALVES[dtype])
-        _encode(weights[rows], scales[rows], dtype, codes[rows])
+    blocks = [slice(start, start + step) for start in range(0, len(weights), step)]
+    largest = space.array("largest", np.uint16, (len(weights), 1))
+    for rows in blocks:
+        # The bits of a float without its sign sort as its magnitude does.
+        sizes = np.bitwise_and(weights[rows], 0x7FFF, out=space.array("sizes", np.uint16, weights[rows].shape))
+        sizes.max(axis=1, keepdims=True, initial=0, out=largest[rows])
+    scales = make_scales(largest, dtype)
+    divisors = widen(scales, dtype)
+    for rows in blocks:
+        encode(weights[rows], divisors[rows], dtype, codes[rows], space)
     return codes, scales
 
 
-def dequantize_rows(codes: NDArray[np.uint8], scales: Words, dtype: str) -> NDArray[np.float32]:
+def dequantize_rows(codes: NDArray[np.uint8], scales: Words, dtype: str) -> Floats:
     """What FP8 codes and their scales stand for, float32 [rows, columns]."""
     values = _values()[codes]
-    values *= HALVES[dtype].widen(scales)
+    values *= widen(scales, dtype)
     return values
 
 
-def _scales(weights: Words, halves: Halves) -> Words:
-    # The bits of a float without its sign sort as its magnitude does.
-    largest = (weights & 0x7FFF).max(axis=1, keepdims=True, initial=0)
-    if (largest >= halves.infinity).any():
+def make_scales(largest: Words, dtype: str) -> Words:
+    """One for each row's largest magnitude. Raises NotFinite."""
+    if (largest >= INFINITY[dtype]).any():
         raise NotFinite
-    scales = halves.narrow(halves.widen(largest) / MOST)
-    scales[scales == 0] = halves.epsilon
+    scales = narrow(widen(largest, dtype) / MOST, dtype, Workspace())
+    scales[scales == 0] = EPSILON[dtype]
     return scales
 
 
-def _encode(weights: Words, scales: Words, dtype: str, out: NDArray[np.uint8]) -> None:
-    halves = HALVES[dtype]
-    quotients = halves.widen(weights)
-    np.divide(quotients, halves.widen(scales), out=quotients)
-    np.take(_table(dtype), halves.narrow(quotients), out=out, mode="clip")
+def encode(weights: Words, divisors: Floats, dtype: str, out: NDArray[np.uint8], space: Workspace) -> None:
+    """Codes of weights [rows, columns] by their rows' scales, float32 [rows, 1]."""
+    quotients = widen(weights, dtype, space.array("quotients", np.float32, weights.shape))
+    np.divide(quotients, divisors, out=quotients)
+    places = space.array("places", np.intp, weights.shape)
+    np.copyto(places, narrow(quotients, dtype, space))
+    np.take(_table(dtype), places, out=out, mode="clip")
 
 
-def _widen_bf16(bits: Words) -> NDArray[np.float32]:
-    wide = bits.astype(np.uint32)
-    wide <<= np.uint32(16)
-    return wide.view(np.float32)
+def widen(bits: Words, dtype: str, out: Floats | None = None) -> Floats:
+    """16-bit floats as FP32: the same values."""
+    if out is None:
+        out = np.empty(bits.shape, np.float32)
+    if dtype == "F16":
+        np.copyto(out, bits.view(np.float16))
+    else:
+        wide = out.view(np.uint32)
+        np.copyto(wide, bits)
+        np.left_shift(wide, 16, out=wide)
+    return out
 
 
-def _narrow_bf16(values: NDArray[np.float32]) -> Words:
-    """Of finite values; destroys them."""
+def narrow(values: Floats, dtype: str, space: Workspace) -> Words:
+    """FP32 (finite; destroyed) as 16-bit floats, rounded to nearest even, in an array of `space`."""
+    out = space.array("narrow", np.uint16, values.shape)
+    if dtype == "F16":
+        with np.errstate(over="ignore"):  # beyond FP16 is infinity, and is clamped like it
+            np.copyto(out.view(np.float16), values, casting="same_kind")
+        return out
     bits = values.view(np.uint32)
-    odd = bits >> np.uint32(16)
-    odd &= np.uint32(1)
-    odd += np.uint32(0x7FFF)
-    bits += odd
-    bits >>= np.uint32(16)
-    return bits.astype(np.uint16)
-
-
-def _widen_f16(bits: Words) -> NDArray[np.float32]:
-    return bits.view(np.float16).astype(np.float32)
-
-
-def _narrow_f16(values: NDArray[np.float32]) -> Words:
-    with np.errstate(over="ignore"):  # beyond FP16 is infinity, and is clamped like it
-        return values.astype(np.float16).view(np.uint16)
-
-
-HALVES = {
-    "BF16": Halves(_widen_bf16, _narrow_bf16, infinity=0x7F80, epsilon=0x3C00),
-    "F16": Halves(_widen_f16, _narrow_f16, infinity=0x7C00, epsilon=0x1400),
-}
+    odd = space.array("odd", np.uint32, values.shape)
+    np.right_shift(bits, 16, out=odd)
+    np.bitwise_and(odd, 1, out=odd)
+    np.add(odd, 0x7FFF, out=odd)
+    np.add(bits, odd, out=bits)
+    np.right_shift(bits, 16, out=bits)
+    np.copyto(out, bits, casting="same_kind")
+    return out
 
 
 @cache
 def _table(dtype: str) -> NDArray[np.uint8]:
     """The code of each of the 65,536 values of a 16-bit type."""
     with np.errstate(invalid="ignore"):
-        return encode_e4m3(HALVES[dtype].widen(np.arange(1 << 16, dtype=np.uint16)))
+        return encode_e4m3(widen(np.arange(1 << 16, dtype=np.uint16), dtype))
 
 
 @cache

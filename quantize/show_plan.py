@@ -67,11 +67,11 @@ def make_json(plan: Plan) -> str:
     return json.dumps(content, indent=2)
 
 
-def describe_findings(plan: Plan, findings: Findings) -> list[str]:
-    lines = [
-        f"tensors: {len(findings.quantized)} quantized to FP8, {findings.kept} kept bit for bit",
-        f"weights: {plan.before:,} -> {plan.after:,} bytes ({1 - plan.after / plan.before:.1%} saved)",
-    ]
+def describe_findings(plan: Plan, findings: Findings | None) -> list[str]:
+    weights = f"weights: {plan.before:,} -> {plan.after:,} bytes ({1 - plan.after / plan.before:.1%} saved)"
+    if findings is None:
+        return [weights, "not proved yet: fovea-quantize verify does it"]
+    lines = [f"tensors: {len(findings.quantized)} quantized to FP8, {findings.kept} kept bit for bit", weights]
     if findings.sight_tensors:
         lines.append(
             f"vision tower bit-identical: {findings.sight_tensors} tensors, SHA-256 {findings.sight_sha256}"

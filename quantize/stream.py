@@ -5,12 +5,14 @@ Peak memory is a few chunks a thread. Kept tensors are copied inside the kernel 
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quantize import fp8
 from quantize.checkpoint import StoredTensor
@@ -18,7 +20,7 @@ from quantize.durable import disk_errors, hash_file
 from quantize.errors import DamagedShard
 from quantize.weights_file import SCALE, SCALE_BYTES, Output, layout, make_header
 
-CHUNK_BYTES = 8 * 1024 * 1024
+CHUNK_BYTES = 2 * 1024 * 1024
 NO_KERNEL_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 Progress = Callable[[int], object]
 
@@ -56,8 +58,10 @@ def write_weights(
         for output in outputs:
             if output.made == "copy":
                 copy_bytes(sources[output.source], target, places[output.name], progress)
-        with ThreadPoolExecutor(workers) as pool:
-            for done in pool.map(lambda rows: quantize_into(rows, target), make_work(outputs, places, sources)):
+        own = threading.local()
+        with ThreadPoolExecutor(workers, initializer=lambda: setattr(own, "space", fp8.Workspace())) as pool:
+            work = make_work(outputs, places, sources)
+            for done in pool.map(lambda rows: quantize_into(rows, target, own.space), work):
                 progress(done)
         os.fsync(target)
     return hash_file(path)
@@ -109,10 +113,10 @@ def in_chunks(output: Output, source: StoredTensor, codes_at: int, scales_at: in
         )
 
 
-def quantize_into(rows: Rows, target: int) -> int:
+def quantize_into(rows: Rows, target: int, space: fp8.Workspace) -> int:
     """Read, quantize and write; returns the bytes of the source that are done. Raises DamagedShard."""
     try:
-        codes, scales = fp8.quantize_rows(read_rows(rows), rows.dtype)
+        codes, scales = fp8.quantize_rows(read_rows(rows, space), rows.dtype, space)
     except fp8.NotFinite:
         raise DamagedShard(f"{rows.source}: {rows.name} holds NaN or infinity: fetch it again") from None
     write_all(target, codes.data, rows.codes_at)
@@ -120,18 +124,23 @@ def quantize_into(rows: Rows, target: int) -> int:
     return codes.size * 2
 
 
-def read_rows(rows: Rows) -> fp8.Words:
-    """The bits of the weights, uint16 [rows, columns]. Raises DamagedShard."""
+def read_rows(rows: Rows, space: fp8.Workspace) -> fp8.Words:
+    """The bits of the weights, uint16 [rows, columns], in an array of `space`. Raises DamagedShard."""
     count, columns = rows.shape
     elements = (columns - 1) * rows.stride + count if rows.stride else count * columns
-    weights = np.zeros(columns * rows.stride if rows.stride else elements, np.uint16)
-    with rows.source.open("rb") as stream:
-        stream.seek(rows.start)
-        if stream.readinto(weights[:elements].view(np.uint8).data) != elements * 2:
-            raise DamagedShard(f"{rows.source} became shorter while it was read")
+    weights = space.array("weights", np.uint16, (columns * rows.stride if rows.stride else elements,))
+    read_into(rows.source, rows.start, weights[:elements])
     if rows.stride:
         return np.ascontiguousarray(weights.reshape(columns, rows.stride)[:, :count].T)
     return weights.reshape(count, columns)
+
+
+def read_into(path: Path, start: int, array: NDArray[np.generic]) -> None:
+    """Fill it from byte `start` on. Raises DamagedShard."""
+    with path.open("rb", buffering=0) as stream:
+        stream.seek(start)
+        if stream.readinto(array.view(np.uint8).data) != array.nbytes:
+            raise DamagedShard(f"{path} became shorter while it was read")
 
 
 def write_all(target: int, data: bytes | memoryview, at: int) -> None:

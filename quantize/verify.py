@@ -20,7 +20,6 @@ from quantize.plan import Plan
 from quantize.quantization_config import make_quantization_config
 from quantize.weights_file import SCALE, Output
 
-CHUNK_BYTES = 16 * 1024 * 1024
 SIGHT = frozenset({"vision", "connector"})
 
 
@@ -65,13 +64,8 @@ def has_shape(tensor: StoredTensor, output: Output) -> bool:
 def add_to_digest(digest: "hashlib._Hash", name: str, tensor: StoredTensor) -> None:
     """Name, type, shape and bytes: the same for a checkpoint and its child if these are."""
     digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-    with tensor.file.open("rb") as stream:
-        stream.seek(tensor.start)
-        left = tensor.size
-        while left:
-            chunk = stream.read(min(left, CHUNK_BYTES))
-            digest.update(chunk)
-            left -= len(chunk)
+    for chunk in tensor.chunks():
+        digest.update(chunk)
 
 
 def verify_files(plan: Plan, folder: Path) -> Iterator[str]:

@@ -112,6 +112,11 @@ def test_plan_run_and_verify_agree(tmp_path: Path) -> None:
     ) == (5, True)
 
 
+def test_a_run_without_proof_says_so(tmp_path: Path) -> None:
+    code, output = fovea("run", write_checkpoint(tmp_path / "m", toy()), tmp_path / "out", "--no-verify")
+    assert (code, "not proved yet: fovea-quantize verify does it" in output) == (0, True)
+
+
 def test_verify_needs_to_know_the_recipe(tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "m", toy())
     code, output = fovea("verify", source, source)

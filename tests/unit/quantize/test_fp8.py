@@ -45,17 +45,17 @@ def test_every_16_bit_value_gets_its_nearest_code(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["BF16", "F16"])
 @pytest.mark.parametrize("spread", [1e-4, 0.02, 3.0])
 def test_a_rows_largest_weight_becomes_448_or_its_neighbour(dtype: str, spread: float) -> None:
-    codes, scales = fp8.quantize_rows(as_rows(dtype, spread), dtype)
+    codes, scales = fp8.quantize_rows(as_rows(dtype, spread), dtype, fp8.Workspace())
     assert set((codes & 0x7F).max(axis=1).tolist()) <= {0x7D, 0x7E}
     restored = fp8.dequantize_rows(codes, scales, dtype)
-    exact = fp8.HALVES[dtype].widen(as_rows(dtype, spread))
-    step = np.maximum(np.abs(exact) / 16, fp8.HALVES[dtype].widen(scales) * 2**-10)
+    exact = fp8.widen(as_rows(dtype, spread), dtype)
+    step = np.maximum(np.abs(exact) / 16, fp8.widen(scales, dtype) * 2**-10)
     assert (np.abs(restored - exact) <= step * 1.1).all()
 
 
 def test_scales_are_rounded_to_the_weights_type() -> None:
     rows = as_rows("BF16", 0.02)
-    _, scales = fp8.quantize_rows(rows, "BF16")
+    _, scales = fp8.quantize_rows(rows, "BF16", fp8.Workspace())
     for row, scale in zip(rows, scales[:, 0], strict=True):
         largest = max(abs(widen(int(bits), "BF16")) for bits in row)
         below, above = widen(int(scale) - 1, "BF16"), widen(int(scale) + 1, "BF16")
@@ -66,7 +66,7 @@ def test_scales_are_rounded_to_the_weights_type() -> None:
 
 @pytest.mark.parametrize(("dtype", "epsilon"), [("BF16", 2.0**-7), ("F16", 2.0**-10)])
 def test_a_row_of_zeros_has_the_types_epsilon_for_a_scale(dtype: str, epsilon: float) -> None:
-    codes, scales = fp8.quantize_rows(np.zeros((2, 5), np.uint16), dtype)
+    codes, scales = fp8.quantize_rows(np.zeros((2, 5), np.uint16), dtype, fp8.Workspace())
     assert (codes.any(), [widen(int(scale), dtype) for scale in scales[:, 0]]) == (False, [epsilon, epsilon])
 
 
@@ -78,14 +78,14 @@ def test_what_is_not_finite_is_refused(dtype: str, bad: float) -> None:
         dtype, math.isnan(bad)
     ]
     with pytest.raises(fp8.NotFinite):
-        fp8.quantize_rows(rows, dtype)
+        fp8.quantize_rows(rows, dtype, fp8.Workspace())
 
 
 def test_rows_do_not_depend_on_how_many_are_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = as_rows("BF16", 0.02, rows=50)
-    codes, scales = fp8.quantize_rows(rows, "BF16")
+    codes, scales = fp8.quantize_rows(rows, "BF16", fp8.Workspace())
     monkeypatch.setattr(fp8, "ROWS_ELEMENTS", 40)
-    one_by_one = fp8.quantize_rows(rows, "BF16")
+    one_by_one = fp8.quantize_rows(rows, "BF16", fp8.Workspace())
     assert (codes == one_by_one[0]).all()
     assert (scales == one_by_one[1]).all()
 
@@ -93,5 +93,5 @@ def test_rows_do_not_depend_on_how_many_are_done_at_once(monkeypatch: pytest.Mon
 def test_the_source_is_left_as_it_was() -> None:
     rows = as_rows("F16", 0.02)
     before = rows.copy()
-    fp8.quantize_rows(rows, "F16")
+    fp8.quantize_rows(rows, "F16", fp8.Workspace())
     assert (rows == before).all()

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.qwen3_5_shapes import qwen3_5_9b
 from quantize.architecture import find_architecture, read_architecture
 from quantize.checkpoint import read_config
 from quantize.errors import RecipeError, UnsupportedArchitecture, UnsupportedCheckpoint, WrongDtype
@@ -10,13 +11,27 @@ from quantize.plan import Plan, bytes_by_part, make_plan
 from quantize.quantization_config import make_quantization_config
 from quantize.recipe import Recipe, read_recipe
 from quantize.show_plan import make_json, make_table
-from tests.unit.quantize.checkpoints import LAYER, toy, weights, write_checkpoint
-from tests.unit.quantize.published_shapes import write_qwen3_5_9b
+from tests.unit.quantize.checkpoints import LAYER, toy, weights, write_checkpoint, write_hollow
 
 
 def plan_of(folder: Path, recipe: str | Recipe = "fp8-dynamic") -> Plan:
     chosen = read_recipe(recipe) if isinstance(recipe, str) else recipe
     return make_plan(folder, chosen, find_architecture(read_config(folder)))
+
+
+def write_qwen3_5_9b(folder: Path, mtp: bool = False) -> Path:
+    """Headers alone, as they are published, in four files."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3_5", "tie_word_embeddings": False}))
+    shapes = qwen3_5_9b(mtp)
+    names, files = list(shapes), {}
+    for number in range(4):
+        file = f"model-{number + 1:05}-of-00004.safetensors"
+        mine = names[number::4]
+        write_hollow(folder / file, [(name, "BF16", shapes[name]) for name in mine])
+        files |= dict.fromkeys(mine, file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    return folder
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,9 @@ def plan_of(folder: Path, recipe: str = "fp8-dynamic") -> Plan:
 
 def run(folder: Path, out: Path, recipe: str = "fp8-dynamic", said: list[str] | None = None) -> Findings:
     say: Callable[[str], None] = (said if said is not None else []).append
-    return runs.run_plan(plan_of(folder, recipe), out, "stream", 2, {}, say)
+    findings = runs.run_plan(plan_of(folder, recipe), out, "stream", 2, True, {}, say)
+    assert findings is not None
+    return findings
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -64,7 +66,18 @@ def test_the_report_says_how_it_was_made(tmp_path: Path) -> None:
     told = json.loads((tmp_path / "out" / "fovea-report.json").read_text())["quantize"]
     assert told["recipe"]["name"] == "fp8-dynamic"
     assert told["bytes"] == {"before": plan_of(source).before, "after": plan_of(source).after}
-    assert told["sight"] == {"bit_identical_tensors": 2, "sha256": findings.sight_sha256}
+    assert told["proof"]["sight"] == {"bit_identical_tensors": 2, "sha256": findings.sight_sha256}
+    assert told["proof"]["tensors"] == {"kept": 13, "quantized": 7}
+
+
+def test_the_proof_can_be_left_for_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_checkpoint(tmp_path / "m", toy())
+    run(source, tmp_path / "proved")
+    monkeypatch.delattr(runs, "verify_weights")
+    assert runs.run_plan(plan_of(source), tmp_path / "out", "stream", 1, False, {}, print) is None
+    assert json.loads((tmp_path / "out" / "fovea-report.json").read_text())["quantize"]["proof"] is None
+    same = {name: data for name, data in files(tmp_path / "proved").items() if name.endswith(".safetensors")}
+    assert same.items() <= files(tmp_path / "out").items()
 
 
 def test_sight_has_the_same_hash_under_every_recipe_and_another_in_another_model(tmp_path: Path) -> None:

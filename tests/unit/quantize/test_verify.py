@@ -27,7 +27,7 @@ def plan_of(source: Path) -> Plan:
 @pytest.fixture
 def made(tmp_path: Path) -> tuple[Plan, Path]:
     plan = plan_of(write_shards(tmp_path / "m", toy(), 2))
-    runs.run_plan(plan, tmp_path / "out", "stream", 1, {}, lambda _: None)
+    runs.run_plan(plan, tmp_path / "out", "stream", 1, True, {}, lambda _: None)
     return plan, tmp_path / "out"
 
 
@@ -55,7 +55,7 @@ def test_what_a_run_leaves_is_proved(made: tuple[Plan, Path]) -> None:
     findings = verify_weights(plan, folder)
     assert (findings.kept, len(findings.quantized), findings.sight_tensors) == (13, 7, 2)
     for each in findings.quantized:
-        assert 0.01 < each.error < 0.04
+        assert 0.001 < each.error < 0.05
         assert each.saturated >= 1
 
 

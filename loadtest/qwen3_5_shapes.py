@@ -1,36 +1,17 @@
-"""Headers of Qwen3.5-9B as it is published (transformers' Qwen3_5Config is this model), with no data."""
-
-import json
-from pathlib import Path
-
-from tests.unit.quantize.checkpoints import write_hollow
+"""The tensors of Qwen3.5-9B as it is published, by name (transformers' Qwen3_5Config is this model)."""
 
 Shape = tuple[int, ...]
 WIDTH, VISION, MLP, VOCABULARY, LAYERS, BLOCKS = 4096, 1152, 12288, 248320, 32, 27
-SHARDS = 4
 
 
-def write_qwen3_5_9b(folder: Path, mtp: bool = False) -> Path:
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3_5", "tie_word_embeddings": False}))
-    shapes = qwen3_5_9b(mtp)
-    names, files = list(shapes), {}
-    for number in range(SHARDS):
-        file = f"model-{number + 1:05}-of-{SHARDS:05}.safetensors"
-        mine = names[number::SHARDS]
-        write_hollow(folder / file, [(name, "BF16", shapes[name]) for name in mine])
-        files |= dict.fromkeys(mine, file)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
-    return folder
-
-
-def qwen3_5_9b(mtp: bool = False) -> dict[str, Shape]:
+def qwen3_5_9b(mtp: bool = False, layers: int = LAYERS, vocabulary: int = VOCABULARY) -> dict[str, Shape]:
+    """All of it, or with fewer layers and tokens; `mtp`: with the head that drafts."""
     shapes: dict[str, Shape] = {
-        "lm_head.weight": (VOCABULARY, WIDTH),
-        "model.language_model.embed_tokens.weight": (VOCABULARY, WIDTH),
+        "lm_head.weight": (vocabulary, WIDTH),
+        "model.language_model.embed_tokens.weight": (vocabulary, WIDTH),
         "model.language_model.norm.weight": (WIDTH,),
     }
-    for layer in range(LAYERS):
+    for layer in range(layers):
         shapes |= layer_shapes(f"model.language_model.layers.{layer}", attends=layer % 4 == 3)
     shapes |= vision_shapes("model.visual")
     if mtp:
