@@ -11,7 +11,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from quantize.checkpoint import INDEX, sidecar_files, weight_files
-from quantize.durable import copy_file, hash_file, replace_file, sync_folder
+from quantize.durable import copy_file, disk_errors, hash_file, replace_file, sync_folder
 from quantize.errors import PlanViolated
 from quantize.findings import Findings
 from quantize.llm_compressor import find_python, run_compressor
@@ -34,7 +34,7 @@ def run_plan(
 
     What the proof found, if one was asked for.
     """
-    with staged(plan.source, target, identify(plan, engine)) as stage:
+    with staged(plan.source, target, identify(plan, engine)) as stage, disk_errors(stage.folder):
         done = stage.digests
         if done:
             say(f"going on: {len(done)} of {len(plan.shards)} weight files are done")
@@ -70,7 +70,7 @@ def stream_weights(plan: Plan, stage: Stage, workers: int) -> None:
     with tqdm(total=plan.before, unit="B", unit_scale=True, mininterval=0.5) as bar:
         for name, outputs in plan.shards.items():
             if name in done:
-                bar.initial += sum(sources[output.source].size for output in outputs if output.made != "scale")
+                bar.initial += sum(source.size for source in sources.values() if source.file.name == name)
                 continue
             part = stage.folder / f"{name}.part"
             digest = write_weights(part, outputs, sources, workers, bar.update)

@@ -80,10 +80,13 @@ def copy_bytes(tensor: StoredTensor, target: int, at: int, progress: Progress) -
 
 def _copy_some(source: int, start: int, target: int, at: int, count: int) -> int:
     try:
-        return os.copy_file_range(source, target, count, start, at)
+        done = os.copy_file_range(source, target, count, start, at)
     except OSError as problem:
         if problem.errno not in NO_KERNEL_COPY:
             raise
+        done = 0
+    if done:  # some file systems copy nothing and call it success
+        return done
     return os.pwrite(target, os.pread(source, count, start), at)
 
 
@@ -137,10 +140,14 @@ def read_rows(rows: Rows, space: fp8.Workspace) -> fp8.Words:
 
 def read_into(path: Path, start: int, array: NDArray[np.generic]) -> None:
     """Fill it from byte `start` on. Raises DamagedShard."""
+    left = array.view(np.uint8).data
     with path.open("rb", buffering=0) as stream:
         stream.seek(start)
-        if stream.readinto(array.view(np.uint8).data) != array.nbytes:
-            raise DamagedShard(f"{path} became shorter while it was read")
+        while left:
+            done = stream.readinto(left)
+            if not done:
+                raise DamagedShard(f"{path} became shorter while it was read")
+            left = left[done:]
 
 
 def write_all(target: int, data: bytes | memoryview, at: int) -> None:

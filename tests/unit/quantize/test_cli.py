@@ -77,6 +77,20 @@ def test_an_existing_target_is_never_overwritten(tmp_path: Path) -> None:
     )
 
 
+def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("quantize.run.write_rest", interrupt)
+    code, output = fovea("run", write_checkpoint(tmp_path / "m", toy()), tmp_path / "out")
+    assert (code, output.splitlines()[-1]) == (
+        130,
+        "fovea-quantize: stopped: the same command goes on where it was",
+    )
+    monkeypatch.undo()
+    assert fovea("run", tmp_path / "m", tmp_path / "out")[0] == 0
+
+
 def test_an_unknown_recipe_or_engine_is_refused(tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "m", toy())
     assert fovea("run", source, tmp_path / "out", "--recipe", "none")[0] == 3

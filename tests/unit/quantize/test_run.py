@@ -183,6 +183,24 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
         run(source, Path("/sys/fovea/out"))
 
 
+@pytest.mark.parametrize("where", ["copy_file", "replace_file", "write_sums"])
+def test_a_disk_that_fills_up_late_is_one_sentence_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    source = write_shards(tmp_path / "m", toy(), SHARDS)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, where, full)
+        with pytest.raises(DiskError, match="No space left on device; then run the same command again"):
+            run(source, tmp_path / "out")
+    said: list[str] = []
+    run(source, tmp_path / "out", said=said)
+    assert f"going on: {SHARDS} of {SHARDS} weight files are done" in said
+
+
 def test_output_that_breaks_its_promise_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_checkpoint(tmp_path / "m", toy())
     monkeypatch.setattr(runs, "verify_weights", lambda *_: Findings(violations=["x: changed"]))

@@ -79,6 +79,15 @@ def test_where_the_kernel_copies_nothing_we_do(tmp_path: Path, monkeypatch: pyte
     assert contents(written(folder, tmp_path / "again")) == whole
 
 
+def test_a_kernel_that_copies_nothing_and_says_so_with_a_zero_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_checkpoint(tmp_path / "m", toy())
+    whole = contents(written(folder, tmp_path / "whole"))
+    monkeypatch.setattr(stream.os, "copy_file_range", lambda *_: 0)
+    assert contents(written(folder, tmp_path / "again")) == whole
+
+
 def experts(transposed: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The same experts one by one, and all of a layer in one tensor."""
     single: dict[str, Tensor] = {}
