@@ -21,9 +21,10 @@ BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16,
     "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4,
 }  # fmt: skip
+README = "README.md"
 # The weights, and files that are written anew because they describe them: a verdict on the source says nothing
 # of its child.
-REWRITTEN = frozenset({INDEX, "config.json", "fovea-report.json", "SHA256SUMS"})
+REWRITTEN = frozenset({INDEX, README, "config.json", "fovea-report.json", "SHA256SUMS"})
 # The weights, and whatever else holds them once more.
 WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack"})
 NOT_CARRIED = frozenset({".git", ".cache"})

@@ -13,6 +13,8 @@ app = typer.Typer(
 app.command()(cli_checkpoint.plan)
 app.command()(cli_checkpoint.run)
 app.command()(cli_checkpoint.verify)
+app.command()(cli_checkpoint.fit)
+app.command()(cli_checkpoint.card)
 app.command()(cli_sight.evaluate)
 app.command()(cli_sight.gate)
 app.command()(cli_sight.sensitivity)

@@ -1,6 +1,7 @@
-"""`fovea-quantize plan, run, verify`: from a checkpoint to its quantized child."""
+"""`fovea-quantize plan, run, verify, fit, card`: from a checkpoint to its quantized child."""
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Annotated, cast, get_args
@@ -10,7 +11,7 @@ import typer
 from quantize.architecture import find_architecture
 from quantize.checkpoint import check_source, read_config
 from quantize.cli_process import one_line_errors, say
-from quantize.errors import PlanViolated
+from quantize.errors import PlanViolated, UsageError
 from quantize.manifest import read_report
 from quantize.plan import Plan, make_plan
 from quantize.recipe import Recipe, bundled_names, read_recipe, recorded_recipe
@@ -101,6 +102,77 @@ def verify(
             )
         for line in show_plan.describe_findings(made, findings):
             say(line)
+
+
+def fit(
+    source: Source,
+    recipe: Annotated[str, typer.Option(help="Recipes, comma-separated; bf16 is the source as it is.")] = "all",
+    gpu: Annotated[str, typer.Option(help="GPUs, comma-separated.")] = "all",
+    context: Annotated[int, typer.Option(min=1, help="Tokens of the longest conversation.")] = 8192,
+    concurrency: Annotated[int, typer.Option(min=1, help="Conversations at once.")] = 8,
+    image: Annotated[str, typer.Option(help="The largest picture, as WIDTHxHEIGHT px.")] = "1024x1024",
+    kv_dtype: Annotated[str, typer.Option(help="bf16, or fp8 (half the KV cache).")] = "bf16",
+    architecture: Map = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, every term in bytes.")] = False,
+) -> None:
+    """Say which GPUs a checkpoint fits, quantized by which recipe: weights, KV cache, states, encoder cache.
+
+    From headers and configs alone. Activations and CUDA's share are estimates, the rest is exact arithmetic.
+
+    Exit codes: those of plan.
+    """
+    from quantize import fit as fits
+    from quantize import model_shape, show_fit
+
+    with one_line_errors():
+        if kv_dtype not in fits.KV_BYTES:
+            raise UsageError(f"--kv-dtype {kv_dtype}: there are {', '.join(fits.KV_BYTES)}")
+        wish = fits.Wish(context, concurrency, *_size(image), fits.KV_BYTES[kv_dtype])
+        shape = model_shape.read_shape(read_config(source))
+        weights = _weights_by_recipe(source, recipe, architecture)
+        found = [
+            fits.make_fit(each, name, size, shape, wish)
+            for each in fits.read_gpus([] if gpu == "all" else gpu.split(","))
+            for name, size in weights.items()
+        ]
+        say(show_fit.make_json(found) if as_json else show_fit.make_table(found))
+
+
+def card(
+    out: Annotated[Path, typer.Argument(help="Folder that `run` wrote.")],
+    name: Annotated[str | None, typer.Option(help="What to call it [default: the folder's name]")] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="The source's id on the hub, such as Qwen/Qwen3.5-9B.")
+    ] = None,
+) -> None:
+    """Write the model card, README.md: recipe, what is kept and why, bytes, proof, sight, how to serve it.
+
+    What heads the README that was there (licence, languages) is kept.
+
+    Exit codes: 0 done, 2 usage.
+    """
+    from quantize.card import write_card
+
+    with one_line_errors():
+        say(f"written: {write_card(out, name or out.resolve().name, base_model)}")
+
+
+def _weights_by_recipe(source: Path, names: str, architecture: Path | None) -> dict[str, int]:
+    """Bytes that vLLM loads: the head that drafts is left out, as it is without speculative decoding."""
+    wanted = ["bf16", *bundled_names()] if names == "all" else names.split(",")
+    sizes = {}
+    for name in wanted:
+        made = _plan(source, read_recipe(bundled_names()[0] if name == "bf16" else name), architecture)
+        loaded = [each for each in made.fates if each.part != "mtp"]
+        sizes[name] = sum(each.source.size if name == "bf16" else each.after for each in loaded)
+    return sizes
+
+
+def _size(text: str) -> tuple[int, int]:
+    if not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", text):
+        raise UsageError(f"'{text}' is not a size like 1024x768")
+    width, _, height = text.partition("x")
+    return int(width), int(height)
 
 
 def _plan(source: Path, recipe: Recipe, architecture: Path | None) -> Plan:

@@ -5,6 +5,7 @@ Whoever changes the report afterwards (the gate's verdict) changes its line in S
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,14 @@ def update_report(folder: Path, section: str, content: dict[str, Any]) -> Path:
         raise UsageError(f"{folder} is not a checkpoint folder: it has no config.json")
     path = folder / REPORT
     replace_file(path, json.dumps({**read_report(folder), section: content}, indent=2) + "\n")
-    if (folder / SUMS).exists():
-        write_sums(folder, {**read_sums(folder), REPORT: hash_file(path)})
+    renew_sums(folder, [REPORT])
     return path
+
+
+def renew_sums(folder: Path, names: Iterable[str]) -> None:
+    """Correct the lines of files that have changed, where there is a SHA256SUMS at all. Raises DamagedManifest."""
+    if (folder / SUMS).exists():
+        write_sums(folder, {**read_sums(folder), **{name: hash_file(folder / name) for name in names}})
 
 
 def write_sums(folder: Path, digests: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """The plan: what becomes of every tensor and why, and how many bytes are left, from headers and configs alone."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -188,11 +188,28 @@ def codes_and_scales(matrix: Output) -> tuple[Output, Output]:
     return replace(matrix, dtype=FP8, size=rows * columns), scale
 
 
-def bytes_by_part(plan: Plan) -> Mapping[Part, tuple[int, int, int]]:
-    """(tensors, bytes before, bytes after) of each part that there is."""
-    found: dict[Part, tuple[int, int, int]] = {}
+@dataclass(frozen=True, slots=True)
+class PartSum:
+    """All tensors of one part: how many, how many of them quantized, bytes, and why the others stay."""
+
+    tensors: int
+    quantized: int
+    before: int
+    after: int
+    reasons: tuple[str, ...]
+
+
+def sum_by_part(plan: Plan) -> dict[Part, PartSum]:
+    """Of each part that there is."""
+    found = {}
     for part in PARTS:
         fates = [fate for fate in plan.fates if fate.part == part]
         if fates:
-            found[part] = (len(fates), sum(fate.source.size for fate in fates), sum(fate.after for fate in fates))
+            found[part] = PartSum(
+                len(fates),
+                sum(fate.quantized for fate in fates),
+                sum(fate.source.size for fate in fates),
+                sum(fate.after for fate in fates),
+                tuple(dict.fromkeys(fate.reason for fate in fates if not fate.quantized)),
+            )
     return found

@@ -4,19 +4,20 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from tqdm import tqdm
 
-from quantize.checkpoint import INDEX, sidecar_files, weight_files
+from quantize.checkpoint import INDEX, README, sidecar_files, weight_files
 from quantize.durable import copy_file, disk_errors, hash_file, replace_file, sync_folder
 from quantize.errors import PlanViolated
 from quantize.findings import Findings
 from quantize.llm_compressor import find_python, run_compressor
 from quantize.manifest import files_below, update_report, write_sums
-from quantize.plan import Plan
+from quantize.plan import Plan, sum_by_part
 from quantize.quantization_config import make_quantization_config
 from quantize.staging import OURS, Stage, check_room, staged
 from quantize.verify import verify_weights
@@ -99,6 +100,8 @@ def write_rest(plan: Plan, stage: Stage) -> None:
     """Other files byte for byte; the source's config with `quantization_config` added; an index if there was."""
     for path in sidecar_files(plan.source):
         copy_file(path, stage.folder / path.relative_to(plan.source))
+    if (plan.source / README).is_file():  # until a card of its own takes its place
+        copy_file(plan.source / README, stage.folder / README)
     config = {**plan.config, "quantization_config": make_quantization_config(plan)}
     replace_file(stage.folder / "config.json", json.dumps(config, indent=2) + "\n")
     if (plan.source / INDEX).is_file() and not (stage.folder / INDEX).is_file():
@@ -132,6 +135,7 @@ def describe_run(plan: Plan, engine: Engine, findings: Findings | None) -> dict[
         "fovea": version("fovea"),
         "ignore": plan.ignore,
         "bytes": {"before": plan.before, "after": plan.after},
+        "parts": {part: asdict(each) for part, each in sum_by_part(plan).items()},
         "proof": findings.summary() if findings else None,
     }
 

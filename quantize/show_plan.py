@@ -3,7 +3,7 @@
 import json
 
 from quantize.findings import Findings
-from quantize.plan import Plan, bytes_by_part
+from quantize.plan import Plan, sum_by_part
 
 
 def make_table(plan: Plan, tensors: bool) -> str:
@@ -18,8 +18,8 @@ def make_table(plan: Plan, tensors: bool) -> str:
         lines.append("")
     lines.append(f"{plan.recipe.name} on {plan.source} (map: {plan.architecture.name})")
     lines.append(f"{'part':<17} {'tensors':>7} {'before, MB':>12} {'after, MB':>12}")
-    for part, (count, before, after) in bytes_by_part(plan).items():
-        lines.append(f"{part:<17} {count:>7} {megabytes(before):>12} {megabytes(after):>12}")
+    for part, each in sum_by_part(plan).items():
+        lines.append(f"{part:<17} {each.tensors:>7} {megabytes(each.before):>12} {megabytes(each.after):>12}")
     lines.append(f"{'all':<17} {len(plan.fates):>7} {megabytes(plan.before):>12} {megabytes(plan.after):>12}")
     quantized = sum(fate.quantized for fate in plan.fates)
     lines.append(
@@ -37,8 +37,8 @@ def megabytes(size: int) -> str:
 
 def make_json(plan: Plan) -> str:
     parts = {
-        part: {"tensors": count, "bytes_before": before, "bytes_after": after}
-        for part, (count, before, after) in bytes_by_part(plan).items()
+        part: {"tensors": each.tensors, "bytes_before": each.before, "bytes_after": each.after}
+        for part, each in sum_by_part(plan).items()
     }
     content = {
         "source": str(plan.source),

@@ -7,7 +7,7 @@ from loadtest.qwen3_5_shapes import qwen3_5_9b
 from quantize.architecture import find_architecture, read_architecture
 from quantize.checkpoint import read_config
 from quantize.errors import RecipeError, UnsupportedArchitecture, UnsupportedCheckpoint, WrongDtype
-from quantize.plan import Plan, bytes_by_part, make_plan
+from quantize.plan import Plan, make_plan, sum_by_part
 from quantize.quantization_config import make_quantization_config
 from quantize.recipe import Recipe, read_recipe
 from quantize.show_plan import make_json, make_table
@@ -42,14 +42,16 @@ def test_qwen3_5_9b_shrinks_as_was_computed(tmp_path: Path, recipe: str, gigabyt
     plan = plan_of(write_qwen3_5_9b(tmp_path / "9b"), recipe)
     assert (round(plan.before / 1e9, 2), round(plan.after / 1e9, 2)) == (18.82, gigabytes)
     assert plan.after < plan.file_bytes < plan.after * 1.005
-    parts = bytes_by_part(plan)
-    assert parts["vision"][1] == parts["vision"][2]
-    assert sum(before for _, before, _ in parts.values()) == plan.before
+    parts = sum_by_part(plan)
+    assert parts["vision"].before == parts["vision"].after
+    assert sum(part.before for part in parts.values()) == plan.before
+    assert sum(part.after for part in parts.values()) == plan.after
 
 
 def test_the_mtp_head_is_kept_and_counted_apart(tmp_path: Path) -> None:
-    count, before, after = bytes_by_part(plan_of(write_qwen3_5_9b(tmp_path / "9b", mtp=True)))["mtp"]
-    assert (count, round(before / 1e9, 2), after) == (15, 0.49, before)
+    mtp = sum_by_part(plan_of(write_qwen3_5_9b(tmp_path / "9b", mtp=True)))["mtp"]
+    assert (mtp.tensors, mtp.quantized, round(mtp.before / 1e9, 2), mtp.after) == (15, 0, 0.49, mtp.before)
+    assert mtp.reasons == ("drafts for the rest",)
 
 
 def test_every_tensor_has_its_fate_and_a_reason(tmp_path: Path) -> None:
