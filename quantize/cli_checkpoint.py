@@ -1,4 +1,4 @@
-"""`fovea-quantize plan, run, verify, fit, card`: from a checkpoint to its quantized child."""
+"""`fovea-quantize plan, run, verify, fit, card, push`: from a checkpoint to its quantized child."""
 
 import os
 import re
@@ -155,6 +155,23 @@ def card(
 
     with one_line_errors():
         say(f"written: {write_card(out, name or out.resolve().name, base_model)}")
+
+
+def push(
+    out: Annotated[Path, typer.Argument(help="Folder that `run` wrote.")],
+    destination: Annotated[str, typer.Argument(help="A folder, hf://ORG/NAME, or oci://HOST/NAME:TAG.")],
+) -> None:
+    """Take a finished checkpoint to a folder, the hub or an OCI registry, and check there what arrived.
+
+    Nothing leaves that is not what SHA256SUMS describes. The hub's token and the registry's login are those that
+    `hf auth login` and `docker login` (or `oras login`) have left. What is there already is not sent again.
+
+    Exit codes: 0 done, 2 usage, 5 not what SHA256SUMS describes, 14 disk, 17 the other side holds something else.
+    """
+    from quantize import push as pushes
+
+    with one_line_errors():
+        pushes.push(out, pushes.parse_destination(destination), say)
 
 
 def _weights_by_recipe(source: Path, names: str, architecture: Path | None) -> dict[str, int]:

@@ -15,6 +15,7 @@ QuantizeError
 ├── EndpointLost              8  an endpoint stopped answering: the same command goes on where it stopped
 ├── DamagedManifest          16  SHA256SUMS cannot be read or does not belong to its folder
 ├── DiskError                14  the target is full or read-only: make room, run the same command again
+├── PushFailed               17  the other side does not hold what was sent: the same command again
 └── OutputBusy               15  another run is writing there: wait for it, or choose another folder
 """
 
@@ -81,3 +82,7 @@ class OutputBusy(QuantizeError):
 
 class DamagedManifest(QuantizeError):
     exit_code = 16
+
+
+class PushFailed(QuantizeError):
+    exit_code = 17
