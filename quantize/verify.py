@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from tqdm import tqdm
+
 from quantize.checkpoint import (
     REWRITTEN,
     StoredTensor,
@@ -16,7 +18,7 @@ from quantize.durable import hash_file
 from quantize.errors import DamagedManifest
 from quantize.findings import Findings, code_violations
 from quantize.manifest import SUMS, files_below, read_sums
-from quantize.plan import Plan
+from quantize.plan import Fate, Plan
 from quantize.quantization_config import make_quantization_config
 from quantize.weights_file import SCALE, Output
 
@@ -24,7 +26,7 @@ SIGHT = frozenset({"vision", "connector"})
 
 
 def verify_weights(plan: Plan, folder: Path) -> Findings:
-    """Every tensor against the plan and its source. Raises UnsupportedCheckpoint where files cannot be read."""
+    """Every tensor against the plan and its source, with a bar. Raises UnsupportedCheckpoint."""
     from quantize import proof_of_codes  # NumPy
 
     findings = Findings()
@@ -33,7 +35,8 @@ def verify_weights(plan: Plan, folder: Path) -> Findings:
     findings.violations += [f"{name}: missing from the output" for name in promised if name not in after]
     findings.violations += [f"{name}: was not promised" for name in after if name not in promised]
     digest = hashlib.sha256()
-    for fate in sorted(plan.fates, key=lambda fate: fate.name):
+    fates = sorted(plan.fates, key=lambda fate: fate.name)
+    for fate in with_bar(fates, plan.before):
         there = [output for output in fate.outputs if output.name in after]
         wrong = [output.name for output in there if not has_shape(after[output.name], output)]
         findings.violations += [f"{name}: has another type or shape than promised" for name in wrong]
@@ -55,6 +58,14 @@ def verify_weights(plan: Plan, folder: Path) -> Findings:
             findings.violations.append(f"{fate.name}: must be untouched, but changed")
     findings.sight_sha256 = digest.hexdigest()
     return findings
+
+
+def with_bar(fates: list[Fate], size: int) -> Iterator[Fate]:
+    """Each fate once; the bar advances by its bytes when the next is asked for."""
+    with tqdm(total=size, unit="B", unit_scale=True, mininterval=0.5, desc="proof", leave=False) as bar:
+        for fate in fates:
+            yield fate
+            bar.update(fate.source.size)
 
 
 def has_shape(tensor: StoredTensor, output: Output) -> bool:
