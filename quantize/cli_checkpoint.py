@@ -15,8 +15,24 @@ from quantize.errors import PlanViolated, UsageError
 from quantize.manifest import read_report
 from quantize.plan import Plan, make_plan
 from quantize.recipe import Recipe, bundled_names, read_recipe, recorded_recipe
+from quantize.source import find_source
 
-Source = Annotated[Path, typer.Argument(help="Checkpoint folder to read (BF16 or FP16 safetensors).")]
+
+def parse_source(text: str) -> Path:
+    try:
+        return find_source(text)
+    except UsageError as problem:
+        raise typer.BadParameter(str(problem)) from problem
+
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        help="Checkpoint folder (BF16 or FP16 safetensors), or ORG/NAME on the hub.",
+        parser=parse_source,
+        metavar="SOURCE",
+    ),
+]
 RecipeOption = Annotated[str, typer.Option(help=f"A bundled recipe ({', '.join(bundled_names())}) or a YAML file.")]
 Map = Annotated[Path | None, typer.Option(help="Architecture map of your own (YAML) [default: by model_type]")]
 
