@@ -170,6 +170,8 @@ def parse_entry(name: str, entry: dict[str, Any], path: Path, base: int, file_si
     """One line of a header whose data begin at `base`."""
     start, end = entry["data_offsets"]
     shape, dtype = tuple(entry["shape"]), entry["dtype"]
+    if not all(type(side) is int and side >= 0 for side in shape):
+        raise DamagedShard(f"{path}: tensor {name} has the shape {list(shape)}")
     if not 0 <= start <= end <= file_size - base:
         raise DamagedShard(f"{path} is cut short: tensor {name} lies outside it")
     if (end - start) * 8 != math.prod(shape) * BITS.get(dtype, 0):

@@ -9,16 +9,12 @@ from typing import Any
 from quantize.architecture import EXPERTS, PARTS, Architecture, Part
 from quantize.checkpoint import StoredTensor, read_config, read_tensors
 from quantize.errors import RecipeError, UnsupportedArchitecture, UnsupportedCheckpoint, WrongDtype
-from quantize.recipe import REGEX, Recipe
+from quantize.recipe import ALWAYS_KEPT, REGEX, Recipe
 from quantize.weights_file import FP8, SCALE, SCALE_BYTES, Output, make_header
 
 SOURCE_DTYPES = frozenset({"BF16", "F16"})
 WEIGHT = ".weight"
-# Why a part stays, where the recipe could not have it otherwise or nobody should want it.
-ALWAYS = {
-    "embeddings": "vLLM serves no quantized embeddings",
-    "norms": "vectors",
-}
+# Why a part stays, where nobody should want it otherwise.
 KEPT = {
     "vision": "sight stays as it is",
     "connector": "sight stays as it is",
@@ -67,7 +63,7 @@ class Plan:
     def ignore(self) -> list[str]:
         """Regexes of the modules that stay, for vLLM: of every part whose matrices do, and the recipe's own."""
         matrices = {fate.part for fate in self.fates if is_matrix(fate.name, fate.source)}
-        kept = matrices - set(self.recipe.quantize) - ALWAYS.keys() | ({"lm_head"} if self.tied else set())
+        kept = matrices - set(self.recipe.quantize) - ALWAYS_KEPT.keys() | ({"lm_head"} if self.tied else set())
         patterns = [
             REGEX + pattern for part in PARTS if part in kept for pattern in self.architecture.patterns(part)
         ]
@@ -135,8 +131,8 @@ def decide(name: str, tensor: StoredTensor, recipe: Recipe, architecture: Archit
 
 
 def reason_to_keep(name: str, part: Part, tensor: StoredTensor, recipe: Recipe) -> str | None:
-    if part in ALWAYS:
-        return ALWAYS[part]
+    if part in ALWAYS_KEPT:
+        return ALWAYS_KEPT[part]
     if part not in recipe.quantize:
         return KEPT.get(part, f"{recipe.name} keeps it")
     if not is_matrix(name, tensor):
@@ -147,8 +143,8 @@ def reason_to_keep(name: str, part: Part, tensor: StoredTensor, recipe: Recipe) 
 
 
 def is_matrix(name: str, tensor: StoredTensor) -> bool:
-    """A linear layer's weight [out, in], or those of all experts of a layer in one."""
-    return (len(tensor.shape) == 2 and name.endswith(WEIGHT)) or is_fused(name, tensor)
+    """A linear layer's weight [out, in], or those of all experts of a layer in one; not an empty one."""
+    return tensor.size > 0 and ((len(tensor.shape) == 2 and name.endswith(WEIGHT)) or is_fused(name, tensor))
 
 
 def is_fused(name: str, tensor: StoredTensor) -> bool:
@@ -170,6 +166,8 @@ def quantized_outputs(name: str, tensor: StoredTensor, architecture: Architectur
     count, first, second = tensor.shape
     transposed = architecture.fused_experts == "columns"
     rows, columns = (second, first) if transposed else (first, second)
+    if rows % len(projections):
+        raise UnsupportedCheckpoint(f"{name} does not hold as many rows of gate_proj as of up_proj: {rows} in all")
     rows //= len(projections)
     for index in range(count):
         for half, projection in enumerate(projections):

@@ -12,6 +12,8 @@ from quantize.yaml_file import read_yaml
 
 BUNDLED = Path(__file__).parent / "recipes"
 REGEX = "re:"
+# Parts that no recipe can have otherwise, and why.
+ALWAYS_KEPT: dict[Part, str] = {"embeddings": "vLLM serves no quantized embeddings", "norms": "vectors"}
 
 
 class Recipe(BaseModel):
@@ -24,6 +26,14 @@ class Recipe(BaseModel):
     scheme: Literal["FP8_DYNAMIC"]
     quantize: Annotated[tuple[Part, ...], Field(min_length=1)]
     ignore: tuple[str, ...] = ()
+
+    @field_validator("quantize")
+    @classmethod
+    def parts_can_be_quantized(cls, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        for part in parts:
+            if part in ALWAYS_KEPT:
+                raise ValueError(f"{part} cannot be quantized: {ALWAYS_KEPT[part]}")
+        return parts
 
     @field_validator("ignore")
     @classmethod

@@ -76,6 +76,15 @@ def test_a_header_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
         read_tensors(folder)
 
 
+@pytest.mark.parametrize("shape", [[-2, -2], [2, 2.0], ["2", 2], [True, 4]])
+def test_a_shape_of_no_such_sides_is_refused(tmp_path: Path, shape: list[object]) -> None:
+    folder = write_checkpoint(tmp_path / "m", {})
+    header = json.dumps({"x": {"dtype": "BF16", "shape": shape, "data_offsets": [0, 8]}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+    with pytest.raises(DamagedShard, match="tensor x has the shape"):
+        read_tensors(folder)
+
+
 def test_an_index_says_which_files_hold_the_weights(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "m", toy(), 3)
     (folder / "consolidated.safetensors").write_bytes(b"the same weights under other names")

@@ -128,6 +128,20 @@ def test_nothing_to_quantize_is_said(tmp_path: Path) -> None:
         plan_of(write_checkpoint(tmp_path / "m", only))
 
 
+def test_an_empty_matrix_is_copied(tmp_path: Path) -> None:
+    name = "model.language_model.layers.1.mlp.up_proj.weight"
+    plan = plan_of(write_checkpoint(tmp_path / "m", {**toy(), name: ("BF16", (0, 8), b"")}))
+    (fate,) = [fate for fate in plan.fates if fate.name == name]
+    assert (fate.quantized, fate.after) == (False, 0)
+
+
+def test_fused_experts_that_are_not_two_halves_are_refused(tmp_path: Path) -> None:
+    tensors = {**toy(), f"{LAYER}.mlp.experts.gate_up_proj": weights("e", 2, 7, 8)}
+    folder = write_checkpoint(tmp_path / "m", tensors, model_type="qwen3_5_moe")
+    with pytest.raises(UnsupportedCheckpoint, match="does not hold as many rows of gate_proj as of up_proj: 7"):
+        plan_of(folder)
+
+
 def test_fused_experts_need_a_map_that_says_how_they_lie(tmp_path: Path) -> None:
     tensors = {**toy(), f"{LAYER}.mlp.experts.gate_up_proj": weights("e", 2, 8, 8)}
     folder, own = write_checkpoint(tmp_path / "m", tensors), tmp_path / "own.yaml"

@@ -31,6 +31,7 @@ def test_the_bundled_recipes_quantize_more_and_more_of_the_language_model(name: 
         ("{name: x, scheme: FP8_DYNAMIC, quantize: [mlp], ignore: [lm_head]}", "must be a regex"),
         ("{name: x, scheme: FP8_DYNAMIC, quantize: [mlp], ignore: ['re:(']}", "is not a regex"),
         ("{name: x, scheme: FP8_DYNAMIC, quantize: [mlp], targets: [Linear]}", "targets"),
+        ("{name: x, scheme: FP8_DYNAMIC, quantize: [mlp, embeddings]}", "embeddings cannot be quantized"),
         ("{name: ../x, scheme: FP8_DYNAMIC, quantize: [mlp]}", "name"),
     ],
 )
