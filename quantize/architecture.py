@@ -19,8 +19,18 @@ Part = Literal[
     "norms", "lm_head", "mtp",
 ]  # fmt: skip
 PARTS: tuple[Part, ...] = get_args(Part)
+SIGHT: frozenset[Part] = frozenset({"vision", "connector"})
 BUNDLED = Path(__file__).parent / "architectures"
 EXPERTS = re.compile(r"(?P<experts>.*\.mlp\.experts)\.(?P<which>gate_up_proj|down_proj)$")
+
+
+class Feeds(BaseModel):
+    """A norm of a layer, and all the matrices that read what it gives."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    norm: str
+    feeds: tuple[str, ...]
 
 
 class MapFile(BaseModel):
@@ -33,6 +43,8 @@ class MapFile(BaseModel):
     parts: tuple[dict[Part, str], ...]
     fused: tuple[tuple[str, ...], ...] = ()
     fused_experts: Literal["rows", "columns"] | None = None
+    norms: tuple[Feeds, ...] = ()
+    norm_offset: Literal[0, 1] = 0
 
     @field_validator("parts")
     @classmethod
@@ -50,13 +62,16 @@ class Architecture:
     """`parts` in order: the first pattern that matches says what a tensor is part of.
 
     `fused` are endings of modules that vLLM loads as one; `fused_experts` is how all experts of a layer lie in one
-    tensor, if the family stores them so (`rows`: [experts, out, in], `columns`: [experts, in, out]).
+    tensor, if the family stores them so (`rows`: [experts, out, in], `columns`: [experts, in, out]). `norms` feed
+    what is named with them, by endings, too; they multiply with `norm_offset` + weight.
     """
 
     name: str
     parts: tuple[tuple[Part, re.Pattern[str]], ...]
     fused: tuple[tuple[str, ...], ...]
     fused_experts: Literal["rows", "columns"] | None
+    norms: tuple[Feeds, ...] = ()
+    norm_offset: int = 0
 
     def part_of(self, tensor: str) -> Part | None:
         return next((part for part, pattern in self.parts if pattern.match(tensor)), None)
@@ -89,15 +104,15 @@ def find_architecture(config: dict[str, Any], own: Path | None = None) -> Archit
 def read_architecture(path: Path) -> Architecture:
     """A map with what it extends, which comes after its own parts. Raises RecipeError."""
     content = read_map(path)
-    parts, fused = content.parts, content.fused
+    parts, fused, norms = content.parts, content.fused, content.norms
     if content.extends is not None:
         extended = BUNDLED / f"{content.extends}.yaml"
         if not extended.is_file():
             raise RecipeError(f"{path} extends '{content.extends}', but there is no map '{content.extends}'")
         shared = read_map(extended)
-        parts, fused = parts + shared.parts, fused + shared.fused
+        parts, fused, norms = parts + shared.parts, fused + shared.fused, norms or shared.norms
     compiled = tuple((part, re.compile(pattern)) for line in parts for part, pattern in line.items())
-    return Architecture(path.stem, compiled, fused, content.fused_experts)
+    return Architecture(path.stem, compiled, fused, content.fused_experts, norms, content.norm_offset)
 
 
 def read_map(path: Path) -> MapFile:

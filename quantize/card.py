@@ -11,7 +11,13 @@ from quantize.durable import replace_file
 from quantize.errors import UsageError
 from quantize.manifest import read_report, renew_sums
 
-TAGS = ("vllm", "compressed-tensors", "fp8", "fovea")
+TAGS = ("vllm", "compressed-tensors", "fovea")
+CODES = {
+    "FP8_DYNAMIC": "FP8 (E4M3) with one scale a row",
+    "W8A8": "INT8 with one scale a row",
+    "W4A16": "4-bit integers with one scale for a group of a row's columns",
+}
+SHORT = {"FP8_DYNAMIC": "fp8", "W8A8": "int8", "W4A16": "int4"}
 
 
 def write_card(folder: Path, name: str, base_model: str | None) -> Path:
@@ -26,12 +32,14 @@ def write_card(folder: Path, name: str, base_model: str | None) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    front = make_front(read_front(folder / README), base_model)
+    scheme = SHORT[report["quantize"]["recipe"]["scheme"]]
+    front = make_front(read_front(folder / README), scheme, base_model)
     text = environment.get_template("card.md.jinja").render(
         front=yaml.safe_dump(front, sort_keys=False).strip(),
         name=name,
         base_model=base_model,
-        made=report["quantize"],
+        made={"calibration": None, **report["quantize"]},
+        codes=CODES,
         sight=report.get("sight"),
         size=lambda size: f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.2f} MB",
         megabytes=lambda size: f"{size / 1e6:,.2f}",
@@ -57,11 +65,11 @@ def read_front(path: Path) -> dict[str, Any]:
     return front if isinstance(front, dict) else {}
 
 
-def make_front(before: dict[str, Any], base_model: str | None) -> dict[str, Any]:
+def make_front(before: dict[str, Any], scheme: str, base_model: str | None) -> dict[str, Any]:
     """What the hub reads: licence and languages stay, what describes the weights is new."""
     tags = before.get("tags")
     kept = [str(tag) for tag in tags] if isinstance(tags, list) else []
-    front = {**before, "tags": list(dict.fromkeys([*kept, *TAGS])), "library_name": "vllm"}
+    front = {**before, "tags": list(dict.fromkeys([*kept, *TAGS, scheme])), "library_name": "vllm"}
     if base_model is not None:
         front |= {"base_model": base_model, "base_model_relation": "quantized"}
     return front

@@ -11,7 +11,8 @@ import typer
 from quantize.architecture import find_architecture
 from quantize.checkpoint import check_source, read_config
 from quantize.cli_process import one_line_errors, say
-from quantize.errors import PlanViolated, UsageError
+from quantize.errors import PlanViolated, UnsupportedCheckpoint, UsageError
+from quantize.fit import Weights
 from quantize.manifest import read_report
 from quantize.plan import Plan, make_plan
 from quantize.recipe import Recipe, bundled_names, read_recipe, recorded_recipe
@@ -34,6 +35,7 @@ Source = Annotated[
     ),
 ]
 RecipeOption = Annotated[str, typer.Option(help=f"A bundled recipe ({', '.join(bundled_names())}) or a YAML file.")]
+IKnow = Annotated[bool, typer.Option("--i-know", help="Cut sight to 4 bits, if the recipe says so.")]
 Map = Annotated[Path | None, typer.Option(help="Architecture map of your own (YAML) [default: by model_type]")]
 
 
@@ -43,6 +45,7 @@ def plan(
     architecture: Map = None,
     tensors: Annotated[bool, typer.Option("--tensors", help="Also every tensor's fate and its reason.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, tensors included.")] = False,
+    i_know: IKnow = False,
 ) -> None:
     """Say what a run would do, and how many bytes it would leave: from headers and configs alone.
 
@@ -52,7 +55,7 @@ def plan(
     from quantize import show_plan
 
     with one_line_errors():
-        made = _plan(source, read_recipe(recipe), architecture)
+        made = _plan(source, read_recipe(recipe), architecture, i_know)
         say(show_plan.make_json(made) if as_json else show_plan.make_table(made, tensors))
 
 
@@ -61,30 +64,48 @@ def run(
     out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist yet.")],
     recipe: RecipeOption = "fp8-dynamic",
     architecture: Map = None,
-    engine: Annotated[str, typer.Option(help="stream (a few rows at a time), or llmcompressor.")] = "stream",
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="stream (FP8 recipes, a few rows at a time), or llmcompressor. [default: stream where it can]"
+        ),
+    ] = None,
+    calib: Annotated[
+        Path | None,
+        typer.Option(help="For calibrated recipes: a folder of pictures, *.txt or *.jsonl [default: drawn]"),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, max=4096, help="How many of them are shown.")] = 128,
     prove: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Prove the result before it is put in place.")
     ] = True,
     workers: Annotated[int, typer.Option(min=0, max=64, help="Threads [default: one a CPU, at most 8]")] = 0,
+    i_know: IKnow = False,
 ) -> None:
     """Quantize a checkpoint, prove the result, and put it in place whole or not at all.
 
-    A run that was stopped goes on where it was: the same command again.
+    A run that was stopped goes on where it was: the same command again. (llm-compressor cannot: calibrated recipes
+    begin anew.)
 
     Exit codes: those of plan, and 5 output not as promised, 7 llm-compressor failed, 14 disk full or read-only,
     15 another run is writing there.
     """
     from quantize import run as runs
     from quantize import show_plan
+    from quantize.calibration import find_samples
 
-    if engine not in get_args(runs.Engine):
+    if engine is not None and engine not in get_args(runs.Engine):
         raise typer.BadParameter(f"there are {', '.join(get_args(runs.Engine))}", param_hint="--engine")
     began = time.monotonic()
     with one_line_errors():
-        made = _plan(source, read_recipe(recipe), architecture)
+        chosen = read_recipe(recipe)
+        made = _plan(source, chosen, architecture, i_know)
+        writer = runs.choose_engine(chosen, cast(runs.Engine | None, engine))
+        if calib is not None and not chosen.calibrated:
+            raise UsageError(f"--calib: {chosen.name} is not calibrated")
+        shown = find_samples(calib, samples) if chosen.calibrated else None
         say(show_plan.make_table(made, tensors=False))
         threads = workers or min(8, os.cpu_count() or 1)
-        findings = runs.run_plan(made, out, cast(runs.Engine, engine), threads, prove, os.environ, say)
+        findings = runs.run_plan(made, out, writer, threads, prove, os.environ, say, shown)
     for line in show_plan.describe_findings(made, findings):
         say(line)
     say(f"{out} written in {time.monotonic() - began:.0f} s")
@@ -95,15 +116,18 @@ def verify(
     out: Annotated[Path, typer.Argument(help="Folder that `run` wrote.")],
     recipe: Annotated[str | None, typer.Option(help="[default: what the folder's report names]")] = None,
     architecture: Map = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Also load source and result in vLLM and compare what they find likely.")
+    ] = False,
 ) -> None:
     """Prove from the files alone that a checkpoint is what its recipe promises of its source.
 
-    Kept tensors and other files byte for byte, codes and scales against the published arithmetic, every file
-    against SHA256SUMS.
+    Kept tensors and other files byte for byte, codes and scales against the published arithmetic, the config by
+    the parser of the vLLM that is found, every file against SHA256SUMS.
 
-    Exit codes: 0 proved, 5 something differs (one line each), and those of plan.
+    Exit codes: 0 proved, 5 something differs (one line each), 7 vLLM failed, and those of plan.
     """
-    from quantize import show_plan
+    from quantize import served, show_plan
     from quantize import verify as proofs
 
     with one_line_errors():
@@ -118,6 +142,12 @@ def verify(
             )
         for line in show_plan.describe_findings(made, findings):
             say(line)
+        say(proofs.parse_config(out, os.environ))
+        if serve:
+            compared = served.compare_served(source, out, os.environ)
+            say(compared.describe())
+            if compared.violations:
+                raise PlanViolated("; ".join(compared.violations))
 
 
 def fit(
@@ -147,9 +177,9 @@ def fit(
         shape = model_shape.read_shape(read_config(source))
         weights = _weights_by_recipe(source, recipe, architecture)
         found = [
-            fits.make_fit(each, name, size, shape, wish)
+            fits.make_fit(each, one, shape, wish)
             for each in fits.read_gpus([] if gpu == "all" else gpu.split(","))
-            for name, size in weights.items()
+            for one in weights
         ]
         say(show_fit.make_json(found) if as_json else show_fit.make_table(found))
 
@@ -190,15 +220,23 @@ def push(
         pushes.push(out, pushes.parse_destination(destination), say)
 
 
-def _weights_by_recipe(source: Path, names: str, architecture: Path | None) -> dict[str, int]:
+def _weights_by_recipe(source: Path, names: str, architecture: Path | None) -> list[Weights]:
     """Bytes that vLLM loads: the head that drafts is left out, as it is without speculative decoding."""
-    wanted = ["bf16", *bundled_names()] if names == "all" else names.split(",")
-    sizes = {}
-    for name in wanted:
-        made = _plan(source, read_recipe(bundled_names()[0] if name == "bf16" else name), architecture)
-        loaded = [each for each in made.fates if each.part != "mtp"]
-        sizes[name] = sum(each.source.size if name == "bf16" else each.after for each in loaded)
-    return sizes
+    found = []
+    for name in ["bf16", *bundled_names()] if names == "all" else names.split(","):
+        recipe = read_recipe(bundled_names()[0] if name == "bf16" else name)
+        try:
+            loaded = [each for each in _plan(source, recipe, architecture).fates if each.part != "mtp"]
+        except UnsupportedCheckpoint as problem:
+            if names != "all" or recipe.scheme == "FP8_DYNAMIC":
+                raise
+            typer.echo(f"{name} is left out: {problem}", err=True)
+            continue
+        if name == "bf16":
+            found.append(Weights(name, None, sum(each.source.size for each in loaded)))
+        else:
+            found.append(Weights(name, recipe.scheme, sum(each.after for each in loaded)))
+    return found
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -208,6 +246,8 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _plan(source: Path, recipe: Recipe, architecture: Path | None) -> Plan:
+def _plan(source: Path, recipe: Recipe, architecture: Path | None, i_know: bool = True) -> Plan:
+    if not i_know:
+        recipe.check_sight()
     check_source(source)
     return make_plan(source, recipe, find_architecture(read_config(source), architecture))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quantize.errors import UsageError
 from quantize.model_shape import ModelShape
+from quantize.recipe import Scheme
 from quantize.yaml_file import read_yaml
 
 GPUS = Path(__file__).parent / "gpus.yaml"
@@ -20,7 +21,7 @@ UTILIZATION = 0.92  # vLLM 0.32's default
 KV_BYTES = {"bf16": 2, "fp8": 1}
 CUDA_BYTES = 900 * MIB  # context, libraries, graphs: 0.6-1.2 GiB have been seen
 SYSTEM_BYTES = 2500 * MIB  # of shared memory
-W8A8_FROM, BF16_FROM = 8.9, 8.0
+FP8_FROM, BF16_FROM = 8.9, 8.0
 BIG_BYTES = 70 * 1024**3  # from here on vLLM batches more
 
 
@@ -44,9 +45,13 @@ class Gpu(BaseModel):
         """vLLM's `max_num_batched_tokens` for its server."""
         return 8192 if self.memory_mib * MIB >= BIG_BYTES and not self.name.startswith("a100") else 2048
 
-    @property
-    def fp8(self) -> str:
-        return "W8A8" if self.capability >= W8A8_FROM else "W8A16"
+    def runs(self, scheme: Scheme | None) -> str:
+        """How vLLM multiplies weights of this scheme here; None are those of the source."""
+        if scheme == "FP8_DYNAMIC":
+            return "W8A8" if self.capability >= FP8_FROM else "W8A16"
+        if scheme is not None:
+            return scheme
+        return "BF16" if self.capability >= BF16_FROM else "FP16"
 
 
 class GpuFile(BaseModel):
@@ -67,12 +72,22 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """What one recipe leaves, in bytes; `scheme` is None for the source as it is."""
+
+    recipe: str
+    scheme: Scheme | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fit:
     """`terms` in bytes, by name. `most_context` (at the wished concurrency) and `most_sequences` (at the wished
     context) are 0 where not even the weights fit."""
 
     gpu: Gpu
     recipe: str
+    scheme: Scheme | None
     terms: dict[str, int]
     most_context: int
     most_sequences: int
@@ -81,6 +96,10 @@ class Fit:
     @property
     def fits(self) -> bool:
         return self.most_sequences >= self.wish.concurrency
+
+    @property
+    def runs_as(self) -> str:
+        return self.gpu.runs(self.scheme)
 
     @property
     def needed(self) -> int:
@@ -96,12 +115,12 @@ def read_gpus(names: list[str]) -> list[Gpu]:
     return [known[name] for name in names] if names else list(known.values())
 
 
-def make_fit(gpu: Gpu, recipe: str, weights: int, shape: ModelShape, wish: Wish) -> Fit:
-    """Whether `weights` bytes of this shape serve the wish on this GPU."""
+def make_fit(gpu: Gpu, weights: Weights, shape: ModelShape, wish: Wish) -> Fit:
+    """Whether these weights of this shape serve the wish on this GPU."""
     state = shape.state_bytes(wish.kv_bytes)
     sequence = shape.kv_bytes(wish.context, wish.kv_bytes) + state
     fixed = {
-        "weights": weights,
+        "weights": weights.size,
         "activations": activation_bytes(shape, gpu, wish),
         "encoder cache": max(gpu.batched_tokens, shape.image_tokens(wish.width, wish.height)) * shape.hidden * 2,
         "CUDA": CUDA_BYTES,
@@ -112,7 +131,9 @@ def make_fit(gpu: Gpu, recipe: str, weights: int, shape: ModelShape, wish: Wish)
         "KV cache": shape.kv_bytes(wish.context, wish.kv_bytes) * wish.concurrency,
         "linear attention's state": state * wish.concurrency,
     }
-    return Fit(gpu, recipe, terms, most_context(shape, wish, left), max(0, left // sequence), wish)
+    return Fit(
+        gpu, weights.recipe, weights.scheme, terms, most_context(shape, wish, left), max(0, left // sequence), wish
+    )
 
 
 def activation_bytes(shape: ModelShape, gpu: Gpu, wish: Wish) -> int:

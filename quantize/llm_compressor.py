@@ -1,45 +1,66 @@
 """llm-compressor in its own process and environment, for recipes that need it: finding it, running it."""
 
 import json
-import os
+import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from quantize.architecture import Part
 from quantize.errors import ToolFailed, UsageError
+from quantize.other_environments import find_interpreter, tool_environment
 from quantize.plan import Plan
-from quantize.quantization_config import quantized_targets
+from quantize.quantization_config import make_quantization_config
+from quantize.recipe import REGEX
+
+ELSEWHERE: tuple[Part, ...] = ("vision", "connector", "mtp")
+NUMBERED = re.compile(r"\blayers\.(?P<layer>\d+)\.(?P<rest>.*)$")
 
 
 def find_python(environ: Mapping[str, str]) -> Path:
-    """The interpreter that has llm-compressor: FOVEA_QUANTIZE_PYTHON, this one, or the project's environment."""
-    if named := environ.get("FOVEA_QUANTIZE_PYTHON"):
-        return Path(named)
-    here = Path(sys.executable)
-    beside = here.parent.parent.parent / "quantize" / "bin" / "python"
-    script = "import importlib.util, sys; sys.exit(importlib.util.find_spec('llmcompressor') is None)"
-    for candidate in (here, beside):
-        if candidate.exists() and subprocess.run([candidate, "-c", script], check=False).returncode == 0:
-            return candidate
-    raise UsageError(
-        "llm-compressor is not installed: run 'make setup' in the repository, install fovea[calibrate] here, or "
-        "name an interpreter that has it in FOVEA_QUANTIZE_PYTHON"
-    )
+    """The interpreter that has llm-compressor. Raises UsageError."""
+    found = find_interpreter("llmcompressor", "FOVEA_QUANTIZE_PYTHON", "quantize", environ)
+    if found is None:
+        raise UsageError(
+            "llm-compressor is not installed: run 'make setup' in the repository, install fovea[calibrate] here, "
+            "or name an interpreter that has it in FOVEA_QUANTIZE_PYTHON"
+        )
+    return found
 
 
-def run_compressor(python: Path, plan: Plan, out: Path, environ: Mapping[str, str]) -> None:
-    """Write weights and a config to `out`. Raises ToolFailed."""
-    job = {"scheme": plan.recipe.scheme, "targets": quantized_targets(plan), "ignore": plan.ignore}
-    command = [str(python), "-m", "quantize.compress", str(plan.source), str(out), json.dumps(job)]
+def run_compressor(python: Path, plan: Plan, samples: Path | None, out: Path, environ: Mapping[str, str]) -> None:
+    """Write weights and a config to `out`; `samples` as `quantize.calibration` writes them. Raises ToolFailed."""
+    job = json.dumps(make_job(plan, samples))
+    command = [str(python), "-m", "quantize.compress", str(plan.source), str(out), job]
     code = subprocess.run(command, env=tool_environment(environ), check=False).returncode
     if code:
         raise ToolFailed(f"llm-compressor ended with code {code}: its output above says why")
 
 
-def tool_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """For a program of ours in the environment that has torch: offline, and finding our modules."""
-    quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **environ}
-    root = str(Path(__file__).parent.parent)
-    quiet["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environ.get("PYTHONPATH")]))
-    return quiet
+def make_job(plan: Plan, samples: Path | None) -> dict[str, Any]:
+    """What `quantize.compress` is to do."""
+    (group,) = make_quantization_config(plan)["config_groups"].values()
+    return {
+        "method": plan.recipe.method,
+        "smoothing": plan.recipe.smoothing,
+        "targets": group["targets"],
+        "group": {key: group[key] for key in ("format", "weights", "input_activations", "output_activations")},
+        "ignore": plan.ignore,
+        "rescaled": name_rescaled(plan),
+        "samples": str(samples) if samples else None,
+    }
+
+
+def name_rescaled(plan: Plan) -> list[tuple[str, list[str]]]:
+    """Every kind of norm that is rescaled with its readers, as regexes of modules: layers by their numbers, for
+    transformers calls what is before these otherwise than some files do."""
+    elsewhere = "".join(f"(?!{pattern})" for part in ELSEWHERE for pattern in plan.architecture.patterns(part))
+    named = []
+    for each in plan.architecture.norms:
+        found = [NUMBERED.search(fate.name) for fate in plan.fates if fate.readers]
+        layers = [match["layer"] for match in found if match and match["rest"] == f"{each.norm}.weight"]
+        if layers:
+            stem = rf"{REGEX}{elsewhere}.*layers\.({'|'.join(layers)})\."
+            named.append((f"{stem}{each.norm}$", [f"{stem}{re.escape(reader)}$" for reader in each.feeds]))
+    return named

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from quantize.architecture import EXPERTS, PARTS, Architecture, Part
 from quantize.checkpoint import StoredTensor, read_config, read_tensors
 from quantize.errors import RecipeError, UnsupportedArchitecture, UnsupportedCheckpoint, WrongDtype
+from quantize.outputs import coded
 from quantize.recipe import ALWAYS_KEPT, REGEX, Recipe
-from quantize.weights_file import FP8, SCALE, SCALE_BYTES, Output, make_header
+from quantize.weights_file import Output, make_header
 
 SOURCE_DTYPES = frozenset({"BF16", "F16"})
 WEIGHT = ".weight"
@@ -26,7 +27,11 @@ KEPT = {
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of one tensor of the source."""
+    """What becomes of one tensor of the source.
+
+    A recipe that rescales divides a norm's weights by what it multiplies the columns of its `readers` with; each of
+    these knows its `norm`.
+    """
 
     name: str
     part: Part
@@ -34,6 +39,12 @@ class Fate:
     reason: str
     source: StoredTensor
     outputs: tuple[Output, ...]
+    norm: str | None = None
+    readers: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Literal["quantize", "rescale", "keep"]:
+        return "quantize" if self.quantized else "rescale" if self.readers else "keep"
 
     @property
     def after(self) -> int:
@@ -58,6 +69,13 @@ class Plan:
         for fate in self.fates:
             shards.setdefault(fate.source.file.name, []).extend(fate.outputs)
         return shards
+
+    def source_of(self, tensor: str) -> StoredTensor:
+        return self._sources[tensor]
+
+    @cached_property
+    def _sources(self) -> dict[str, StoredTensor]:
+        return {fate.name: fate.source for fate in self.fates}
 
     @cached_property
     def ignore(self) -> list[str]:
@@ -100,8 +118,30 @@ def make_plan(source: Path, recipe: Recipe, architecture: Architecture) -> Plan:
     if not any(fate.quantized for fate in fates):
         raise UnsupportedCheckpoint(f"{source} has nothing that {recipe.name} quantizes")
     check_fused(fates, architecture)
+    if recipe.rescales:
+        fates = tuple(rescale_norms(fates, architecture))
     tied = all(fate.part != "lm_head" for fate in fates)
     return Plan(source, recipe, architecture, config, fates, tied)
+
+
+def rescale_norms(fates: tuple[Fate, ...], architecture: Architecture) -> Iterator[Fate]:
+    """The same fates; but norms whose readers are all quantized take over the scale of these readers' columns."""
+    quantized = {fate.name for fate in fates if fate.quantized}
+    readers: dict[str, list[str]] = {}
+    for fate in fates:
+        for each in architecture.norms:
+            stem = fate.name.removesuffix(each.norm + WEIGHT)
+            fed = [stem + feed + WEIGHT for feed in each.feeds]
+            if fate.part == "norms" and stem.endswith(".") and quantized.issuperset(fed):
+                readers[fate.name] = fed
+    norms = {reader: norm for norm, fed in readers.items() for reader in fed}
+    for fate in fates:
+        if fate.name in readers:
+            yield replace(
+                fate, reason="takes over the scale of its readers' columns", readers=tuple(readers[fate.name])
+            )
+        else:
+            yield replace(fate, norm=norms.get(fate.name))
 
 
 def check_fused(fates: Iterable[Fate], architecture: Architecture) -> None:
@@ -126,7 +166,7 @@ def decide(name: str, tensor: StoredTensor, recipe: Recipe, architecture: Archit
         raise WrongDtype(
             f"{name} is {tensor.dtype}: {recipe.name} takes {' or '.join(sorted(SOURCE_DTYPES))} weights"
         )
-    outputs = tuple(quantized_outputs(name, tensor, architecture))
+    outputs = tuple(quantized_outputs(name, tensor, recipe, architecture))
     return Fate(name, part, True, f"{part} is quantized by {recipe.name}", tensor, outputs)
 
 
@@ -151,12 +191,14 @@ def is_fused(name: str, tensor: StoredTensor) -> bool:
     return len(tensor.shape) == 3 and EXPERTS.match(name) is not None
 
 
-def quantized_outputs(name: str, tensor: StoredTensor, architecture: Architecture) -> Iterator[Output]:
+def quantized_outputs(
+    name: str, tensor: StoredTensor, recipe: Recipe, architecture: Architecture
+) -> Iterator[Output]:
     """Codes and scales of one matrix; of fused experts, under the names that vLLM knows experts one by one."""
     match = EXPERTS.match(name) if is_fused(name, tensor) else None
     if match is None:
         rows, columns = tensor.shape
-        yield from codes_and_scales(Output(name, tensor.dtype, (rows, columns), 0, name, "codes"))
+        yield from coded(Output(name, tensor.dtype, (rows, columns), 0, name, "codes"), recipe)
         return
     if architecture.fused_experts is None:
         raise UnsupportedArchitecture(
@@ -176,14 +218,7 @@ def quantized_outputs(name: str, tensor: StoredTensor, architecture: Architectur
             place = Output(
                 expert, tensor.dtype, (rows, columns), 0, name, "codes", elements * 2, second if transposed else 0
             )
-            yield from codes_and_scales(place)
-
-
-def codes_and_scales(matrix: Output) -> tuple[Output, Output]:
-    """`matrix` as what FP8-dynamic makes of it, given its own type."""
-    rows, columns = matrix.shape
-    scale = replace(matrix, name=matrix.name + SCALE, shape=(rows, 1), size=rows * SCALE_BYTES, made="scale")
-    return replace(matrix, dtype=FP8, size=rows * columns), scale
+            yield from coded(place, recipe)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,28 +2,36 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from quantize.architecture import Part
+from quantize.architecture import SIGHT, Part
 from quantize.errors import RecipeError
 from quantize.yaml_file import read_yaml
 
 BUNDLED = Path(__file__).parent / "recipes"
 REGEX = "re:"
+Scheme = Literal["FP8_DYNAMIC", "W8A8", "W4A16"]
 # Parts that no recipe can have otherwise, and why.
 ALWAYS_KEPT: dict[Part, str] = {"embeddings": "vLLM serves no quantized embeddings", "norms": "vectors"}
 
 
 class Recipe(BaseModel):
     """`quantize` names parts of an architecture map; everything else is kept bit for bit, and so is every module
-    that a regex of `ignore` ("re:...", matched from the start of its name) names."""
+    that a regex of `ignore` ("re:...", matched from the start of its name) names.
+
+    `method` is how codes are found: the nearest one, or by what calibration shows of a layer's inputs (GPTQ, AWQ).
+    `smoothing` is SmoothQuant's strength; `group_size` how many weights of a row share a scale in W4A16.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    scheme: Literal["FP8_DYNAMIC"]
+    scheme: Scheme
+    method: Literal["nearest", "gptq", "awq"] = "nearest"
+    smoothing: Annotated[float, Field(gt=0, le=1)] | None = None
+    group_size: Literal[32, 64, 128] = 128
     quantize: Annotated[tuple[Part, ...], Field(min_length=1)]
     ignore: tuple[str, ...] = ()
 
@@ -46,6 +54,35 @@ class Recipe(BaseModel):
             except re.error as problem:
                 raise ValueError(f"'{pattern}' is not a regex: {problem}") from problem
         return ignore
+
+    @model_validator(mode="after")
+    def parts_fit_together(self) -> Self:
+        if self.scheme == "FP8_DYNAMIC" and (self.method != "nearest" or self.smoothing is not None):
+            raise ValueError("FP8_DYNAMIC takes the nearest codes: neither method nor smoothing")
+        if self.smoothing is not None and self.scheme != "W8A8":
+            raise ValueError("smoothing is for W8A8: no other scheme rounds activations to integers")
+        if self.method == "awq" and self.scheme != "W4A16":
+            raise ValueError("method awq is for W4A16")
+        return self
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a run has to see samples."""
+        return self.method != "nearest" or self.smoothing is not None
+
+    @property
+    def rescales(self) -> bool:
+        """Whether norms take over what the columns of their matrices are multiplied with."""
+        return self.method == "awq" or self.smoothing is not None
+
+    def check_sight(self) -> None:
+        """Raise RecipeError where sight is to be cut to 4 bits."""
+        sight = [part for part in self.quantize if part in SIGHT]
+        if sight and self.scheme == "W4A16":
+            raise RecipeError(
+                f"{self.name} cuts {' and '.join(sight)} to 4 bits: such models answer fluently and see wrongly "
+                "(docs/lesson.md measures it); --i-know does it anyway"
+            )
 
     def ignored_by(self, tensor: str) -> str | None:
         """The regex of `ignore` that keeps this tensor, if one does."""

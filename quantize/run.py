@@ -11,14 +11,16 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from quantize.checkpoint import INDEX, README, sidecar_files, weight_files
+from quantize.calibration import Samples, write_samples
+from quantize.checkpoint import INDEX, README, read_tensors, sidecar_files, weight_files
 from quantize.durable import copy_file, disk_errors, hash_file, replace_file, sync_folder
-from quantize.errors import PlanViolated
+from quantize.errors import PlanViolated, UsageError
 from quantize.findings import Findings
 from quantize.llm_compressor import find_python, run_compressor
 from quantize.manifest import files_below, update_report, write_sums
 from quantize.plan import Plan, sum_by_part
 from quantize.quantization_config import make_quantization_config
+from quantize.recipe import Recipe
 from quantize.staging import OURS, Stage, check_room, staged
 from quantize.verify import verify_weights
 
@@ -29,13 +31,21 @@ SHOWN_VIOLATIONS = 10
 
 
 def run_plan(
-    plan: Plan, target: Path, engine: Engine, workers: int, prove: bool, environ: Mapping[str, str], say: Say
+    plan: Plan,
+    target: Path,
+    engine: Engine,
+    workers: int,
+    prove: bool,
+    environ: Mapping[str, str],
+    say: Say,
+    samples: Samples | None = None,
 ) -> Findings | None:
     """Write the checkpoint, or go on with one that an earlier run left unfinished. Raises QuantizeError.
 
-    What the proof found, if one was asked for.
+    `samples` are for recipes that are calibrated. What the proof found, if one was asked for.
     """
-    with staged(plan.source, target, identify(plan, engine)) as stage, disk_errors(stage.folder):
+    calibration = samples.describe() if samples else None
+    with staged(plan.source, target, identify(plan, engine, calibration)) as stage, disk_errors(stage.folder):
         done = stage.digests
         if done:
             say(f"going on: {len(done)} of {len(plan.shards)} weight files are done")
@@ -45,7 +55,7 @@ def run_plan(
         if engine == "stream":
             stream_weights(plan, stage, workers)
         else:
-            compress_weights(plan, stage, environ)
+            compress_weights(plan, samples, stage, environ)
         write_rest(plan, stage)
         findings = None
         if prove:
@@ -54,12 +64,20 @@ def run_plan(
             if findings.violations:
                 stage.discard()
                 raise PlanViolated(describe_violations(findings.violations))
-        update_report(stage.folder, "quantize", describe_run(plan, engine, findings))
+        update_report(stage.folder, "quantize", describe_run(plan, engine, calibration, findings))
         digests = stage.digests
         others = [name for name in files_below(stage.folder) if name not in OURS]
         write_sums(stage.folder, {name: digests.get(name) or hash_file(stage.folder / name) for name in others})
         stage.publish()
     return findings
+
+
+def choose_engine(recipe: Recipe, wanted: Engine | None) -> Engine:
+    """Ours where it can. Raises UsageError."""
+    streams = recipe.scheme == "FP8_DYNAMIC"
+    if wanted == "stream" and not streams:
+        raise UsageError(f"--engine stream writes FP8 only: {recipe.name} needs llmcompressor")
+    return wanted or ("stream" if streams else "llmcompressor")
 
 
 def stream_weights(plan: Plan, stage: Stage, workers: int) -> None:
@@ -79,19 +97,21 @@ def stream_weights(plan: Plan, stage: Stage, workers: int) -> None:
             stage.add(name, digest)
 
 
-def compress_weights(plan: Plan, stage: Stage, environ: Mapping[str, str]) -> None:
+def compress_weights(plan: Plan, samples: Samples | None, stage: Stage, environ: Mapping[str, str]) -> None:
     """llm-compressor's weight files. It has to hold the whole model, and cannot go on where it stopped."""
     if stage.digests:
         return
-    raw = stage.folder / "raw"
-    shutil.rmtree(raw, ignore_errors=True)
-    run_compressor(find_python(environ), plan, raw, environ)
+    raw, shown = stage.folder / "raw", stage.folder / "samples"
+    for folder in (raw, shown):
+        shutil.rmtree(folder, ignore_errors=True)
+    python = find_python(environ)
+    run_compressor(python, plan, write_samples(samples, shown) if samples else None, raw, environ)
     for path in weight_files(raw):
         path.chmod(0o644)  # safetensors writes 0600, which another user's engine could not read
-    for path in [*weight_files(raw), raw / INDEX]:
-        if path.exists():
-            path.rename(stage.folder / path.name)
-    shutil.rmtree(raw)
+    for path in weight_files(raw):
+        path.rename(stage.folder / path.name)
+    for folder in (raw, shown):
+        shutil.rmtree(folder, ignore_errors=True)
     for path in weight_files(stage.folder):
         stage.add(path.name, hash_file(path))
 
@@ -104,14 +124,16 @@ def write_rest(plan: Plan, stage: Stage) -> None:
         copy_file(plan.source / README, stage.folder / README)
     config = {**plan.config, "quantization_config": make_quantization_config(plan)}
     replace_file(stage.folder / "config.json", json.dumps(config, indent=2) + "\n")
-    if (plan.source / INDEX).is_file() and not (stage.folder / INDEX).is_file():
-        files = {output.name: name for name, outputs in plan.shards.items() for output in outputs}
-        index = {"metadata": {"total_size": plan.after}, "weight_map": dict(sorted(files.items()))}
+    if (plan.source / INDEX).is_file():
+        tensors = read_tensors(stage.folder)
+        files = {name: tensor.file.name for name, tensor in sorted(tensors.items())}
+        size = sum(tensor.size for tensor in tensors.values())
+        index = {"metadata": {"total_size": size}, "weight_map": files}
         replace_file(stage.folder / INDEX, json.dumps(index, indent=2) + "\n")
     sync_folder(stage.folder)
 
 
-def identify(plan: Plan, engine: Engine) -> dict[str, Any]:
+def identify(plan: Plan, engine: Engine, calibration: dict[str, Any] | None) -> dict[str, Any]:
     """What must be the same for a run to go on with another's work."""
     files = {name: (plan.source / name).stat() for name in plan.shards}
     config = json.dumps(plan.config, sort_keys=True).encode()
@@ -122,16 +144,20 @@ def identify(plan: Plan, engine: Engine) -> dict[str, Any]:
         "recipe": plan.recipe.model_dump(mode="json"),
         "architecture": plan.architecture.name,
         "engine": engine,
+        "calibration": calibration,
         "fovea": version("fovea"),
     }
 
 
-def describe_run(plan: Plan, engine: Engine, findings: Findings | None) -> dict[str, Any]:
+def describe_run(
+    plan: Plan, engine: Engine, calibration: dict[str, Any] | None, findings: Findings | None
+) -> dict[str, Any]:
     """The report's "quantize" section."""
     return {
         "recipe": plan.recipe.model_dump(mode="json"),
         "architecture": plan.architecture.name,
         "engine": engine,
+        "calibration": calibration,
         "fovea": version("fovea"),
         "ignore": plan.ignore,
         "bytes": {"before": plan.before, "after": plan.after},

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from quantize.checkpoint import check_source, weight_files
 from quantize.errors import ToolFailed, UsageError
 from quantize.journal import Journal
-from quantize.llm_compressor import find_python, tool_environment
+from quantize.llm_compressor import find_python
+from quantize.other_environments import tool_environment
 
 Say = Callable[[str], None]
 

@@ -15,13 +15,13 @@ def make_table(fits: Sequence[Fit]) -> str:
     lines = [
         f"{wish.concurrency} conversations of {wish.context:,} tokens at once, pictures up to "
         f"{wish.width}x{wish.height} px, KV cache in {'FP8' if wish.kv_bytes == 1 else 'BF16'}; GB are decimal",
-        f"{'GPU':<19} {'FP8 as':<6} {'recipe':<21} {'needs':>7} {'has':>7}  {'verdict':<8} "
+        f"{'GPU':<19} {'runs as':<7} {'recipe':<21} {'needs':>7} {'has':>7}  {'verdict':<8} "
         f"{'longest context':>15} {'most at once':>12}",
     ]
     for fit in fits:
         verdict = "fits" if fit.fits else "does not"
         lines.append(
-            f"{fit.gpu.label:<19} {fit.gpu.fp8:<6} {fit.recipe:<21} {fit.needed / GB:>7.2f} "
+            f"{fit.gpu.label:<19} {fit.runs_as:<7} {fit.recipe:<21} {fit.needed / GB:>7.2f} "
             f"{fit.gpu.usable / GB:>7.2f}  {verdict:<8} {fit.most_context:>15,} {fit.most_sequences:>12,}"
         )
     lines += ["", "needs = " + " + ".join(f"{name} {size / GB:.2f}" for name, size in fits[0].terms.items())]
@@ -38,7 +38,7 @@ def make_json(fits: Sequence[Fit]) -> str:
 def as_object(fit: Fit) -> dict[str, Any]:
     return {
         "gpu": fit.gpu.name,
-        "fp8_as": fit.gpu.fp8,
+        "runs_as": fit.runs_as,
         "recipe": fit.recipe,
         "fits": fit.fits,
         "usable_bytes": fit.gpu.usable,

@@ -1,9 +1,13 @@
 """Plans and findings for people and for programs."""
 
 import json
+from collections import Counter
 
 from quantize.findings import Findings
 from quantize.plan import Plan, sum_by_part
+from quantize.recipe import Scheme
+
+CODES: dict[Scheme, str] = {"FP8_DYNAMIC": "FP8", "W8A8": "INT8", "W4A16": "4 bits"}
 
 
 def make_table(plan: Plan, tensors: bool) -> str:
@@ -12,18 +16,20 @@ def make_table(plan: Plan, tensors: bool) -> str:
     if tensors:
         width = max(len(fate.name) for fate in plan.fates)
         for fate in plan.fates:
-            what = "quantize" if fate.quantized else "keep"
             shape = "x".join(map(str, fate.source.shape))
-            lines.append(f"{fate.name:<{width}}  {fate.source.dtype:<5} {shape:<18} {what:<9} {fate.reason}")
+            lines.append(
+                f"{fate.name:<{width}}  {fate.source.dtype:<5} {shape:<18} {fate.verdict:<9} {fate.reason}"
+            )
         lines.append("")
     lines.append(f"{plan.recipe.name} on {plan.source} (map: {plan.architecture.name})")
     lines.append(f"{'part':<17} {'tensors':>7} {'before, MB':>12} {'after, MB':>12}")
     for part, each in sum_by_part(plan).items():
         lines.append(f"{part:<17} {each.tensors:>7} {megabytes(each.before):>12} {megabytes(each.after):>12}")
     lines.append(f"{'all':<17} {len(plan.fates):>7} {megabytes(plan.before):>12} {megabytes(plan.after):>12}")
-    quantized = sum(fate.quantized for fate in plan.fates)
+    count = Counter(fate.verdict for fate in plan.fates)
+    rescaled = f" {count['rescale']} rescaled," if count["rescale"] else ""
     lines.append(
-        f"{quantized} tensors are quantized, {len(plan.fates) - quantized} kept: "
+        f"{count['quantize']} tensors are quantized,{rescaled} {count['keep']} kept: "
         f"{1 - plan.after / plan.before:.1%} saved"
     )
     if plan.tied and "lm_head" in plan.recipe.quantize:
@@ -56,7 +62,7 @@ def make_json(plan: Plan) -> str:
                 "part": fate.part,
                 "dtype": fate.source.dtype,
                 "shape": fate.source.shape,
-                "fate": "quantize" if fate.quantized else "keep",
+                "fate": fate.verdict,
                 "reason": fate.reason,
                 "bytes_before": fate.source.size,
                 "bytes_after": fate.after,
@@ -71,7 +77,12 @@ def describe_findings(plan: Plan, findings: Findings | None) -> list[str]:
     weights = f"weights: {plan.before:,} -> {plan.after:,} bytes ({1 - plan.after / plan.before:.1%} saved)"
     if findings is None:
         return [weights, "not proved yet: fovea-quantize verify does it"]
-    lines = [f"tensors: {len(findings.quantized)} quantized to FP8, {findings.kept} kept bit for bit", weights]
+    rescaled = f"{findings.rescaled} rescaled, " if findings.rescaled else ""
+    what = CODES[plan.recipe.scheme]
+    lines = [
+        f"tensors: {len(findings.quantized)} quantized to {what}, {rescaled}{findings.kept} kept bit for bit",
+        weights,
+    ]
     if findings.sight_tensors:
         lines.append(
             f"vision tower bit-identical: {findings.sight_tensors} tensors, SHA-256 {findings.sight_sha256}"

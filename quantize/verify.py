@@ -1,11 +1,14 @@
 """Proves from the files alone that a quantized checkpoint is what its plan promises."""
 
 import hashlib
-from collections.abc import Iterator
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tqdm import tqdm
 
+from quantize.architecture import SIGHT
 from quantize.checkpoint import (
     REWRITTEN,
     StoredTensor,
@@ -15,20 +18,27 @@ from quantize.checkpoint import (
     weight_files,
 )
 from quantize.durable import hash_file
-from quantize.errors import DamagedManifest
-from quantize.findings import Findings, code_violations
+from quantize.errors import DamagedManifest, PlanViolated
+from quantize.findings import Findings, Quantized, code_violations
 from quantize.manifest import SUMS, files_below, read_sums
+from quantize.other_environments import find_interpreter, tool_environment
 from quantize.plan import Fate, Plan
 from quantize.quantization_config import make_quantization_config
 from quantize.weights_file import SCALE, Output
 
-SIGHT = frozenset({"vision", "connector"})
+# Run where vLLM is.
+PARSE = """
+import importlib.metadata, json, sys
+from quantize.torchvision_on_cpu import allow_torchvision
+allow_torchvision()
+from compressed_tensors.quantization import QuantizationConfig
+QuantizationConfig.model_validate(json.load(sys.stdin))
+print(importlib.metadata.version("compressed-tensors"))
+"""
 
 
 def verify_weights(plan: Plan, folder: Path) -> Findings:
     """Every tensor against the plan and its source, with a bar. Raises UnsupportedCheckpoint."""
-    from quantize import proof_of_codes  # NumPy
-
     findings = Findings()
     after = read_tensors(folder)
     promised = {output.name: output for fate in plan.fates for output in fate.outputs}
@@ -45,10 +55,11 @@ def verify_weights(plan: Plan, folder: Path) -> Findings:
         if fate.quantized:
             for output in fate.outputs:
                 if output.made == "codes":
-                    codes, scales = after[output.name], after[output.name + SCALE]
-                    found = proof_of_codes.compare(fate.source, output, codes, scales)
+                    found = compare(plan, fate, output, after)
                     findings.quantized.append(found)
                     findings.violations += code_violations(found)
+        elif fate.readers:
+            findings.rescaled += 1
         elif after[fate.name].equals(fate.source):
             findings.kept += 1
             if fate.part in SIGHT:
@@ -58,6 +69,19 @@ def verify_weights(plan: Plan, folder: Path) -> Findings:
             findings.violations.append(f"{fate.name}: must be untouched, but changed")
     findings.sight_sha256 = digest.hexdigest()
     return findings
+
+
+def compare(plan: Plan, fate: Fate, output: Output, after: Mapping[str, StoredTensor]) -> Quantized:
+    """One matrix with its codes. Raises DamagedShard."""
+    from quantize import proof_of_codes, proof_of_integers  # NumPy
+
+    if plan.recipe.scheme == "FP8_DYNAMIC":
+        return proof_of_codes.compare(fate.source, output, after[output.name], after[output.name + SCALE])
+    factors = None
+    if fate.norm is not None and fate.norm in after:
+        before = plan.source_of(fate.norm)
+        factors = proof_of_integers.column_factors(before, after[fate.norm], plan.architecture.norm_offset)
+    return proof_of_integers.compare(fate.source, output, after, plan.recipe.scheme, factors)
 
 
 def with_bar(fates: list[Fate], size: int) -> Iterator[Fate]:
@@ -114,3 +138,22 @@ def verify_sums(folder: Path) -> Iterator[str]:
             yield f"{name}: {SUMS} promises it, but it is not there"
         elif hash_file(folder / name) != digest:
             yield f"{name}: is not the file that {SUMS} describes"
+
+
+def parse_config(folder: Path, environ: Mapping[str, str]) -> str:
+    """One line: which compressed-tensors, that of vLLM's environment, reads the config. Raises PlanViolated."""
+    python = find_interpreter("compressed_tensors", "FOVEA_ENGINE_PYTHON", "engine", environ)
+    if python is None:
+        return "SKIPPED: no vLLM found (make setup, or FOVEA_ENGINE_PYTHON): nobody has parsed the config"
+    done = subprocess.run(
+        [python, "-c", PARSE],
+        input=json.dumps(read_config(folder)["quantization_config"]),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=tool_environment(environ),
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise PlanViolated(f"vLLM's compressed-tensors does not read {folder / 'config.json'}: {last}")
+    return f"config parsed by compressed-tensors {done.stdout.split()[-1]}"

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 FP8 = "F8_E4M3"
-SCALE = "_scale"
+SCALE, PACKED, SHAPE = "_scale", "_packed", "_shape"
+CODES_PER_WORD = 8  # 4 bits each
 SCALE_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A tensor to be written: `source` copied, or its codes or their scales.
+    """A tensor to be written: `source` copied, or its codes, their scales, or the shape that packing hides.
 
     Where the source holds all experts of a layer in one, this one's matrix begins `offset` bytes into it; where it
     lies there transposed, `stride` is how many elements its next column is away (0: it does not).
@@ -25,7 +26,7 @@ class Output:
     shape: tuple[int, ...]
     size: int
     source: str
-    made: Literal["copy", "codes", "scale"]
+    made: Literal["copy", "codes", "scale", "shape"]
     offset: int = 0
     stride: int = 0
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 Tensor = tuple[str, tuple[int, ...], bytes]
-BYTES = {"BF16": 2, "F16": 2, "F32": 4, "F8_E4M3": 1}
+BYTES = {"BF16": 2, "F16": 2, "F32": 4, "F8_E4M3": 1, "I8": 1, "I32": 4, "I64": 8}
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -85,7 +85,7 @@ def test_what_heads_the_sources_readme_is_kept(made: tuple[Plan, Path]) -> None:
     front = read_front(out / "README.md")
     assert (front["license"], front["language"]) == ("apache-2.0", ["en"])
     assert (front["base_model"], front["base_model_relation"]) == ("org/toy", "quantized")
-    assert front["tags"] == ["vision", "vllm", "compressed-tensors", "fp8", "fovea"]
+    assert front["tags"] == ["vision", "vllm", "compressed-tensors", "fovea", "fp8"]
     first = (out / "README.md").read_bytes()
     write_card(out, "toy-fp8", "org/toy")
     assert (out / "README.md").read_bytes() == first
@@ -97,7 +97,7 @@ def test_what_heads_the_sources_readme_is_kept(made: tuple[Plan, Path]) -> None:
 def test_a_readme_without_a_head_is_no_harm(tmp_path: Path, text: str) -> None:
     (tmp_path / "README.md").write_text(text)
     assert read_front(tmp_path / "README.md") == {}
-    assert yaml.safe_load(yaml.safe_dump(make_front({}, None)))["library_name"] == "vllm"
+    assert yaml.safe_load(yaml.safe_dump(make_front({}, "fp8", None)))["library_name"] == "vllm"
 
 
 def test_a_folder_that_no_run_made_gets_no_card(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from quantize.cli import app
 from quantize.errors import UnsupportedCheckpoint, UsageError
-from quantize.fit import Fit, Wish, make_fit, read_gpus, vllm_flags
+from quantize.fit import Fit, Weights, Wish, make_fit, read_gpus, vllm_flags
 from quantize.model_shape import ModelShape, read_shape
 from tests.unit.quantize.checkpoints import toy, write_checkpoint
 
@@ -24,7 +24,9 @@ WISH = Wish(8192, 8, 1024, 1024)
 
 
 def fit(gpu: str, wish: Wish = WISH, weights: int = WEIGHTS, shape: ModelShape | None = None) -> Fit:
-    return make_fit(read_gpus([gpu])[0], "fp8-dynamic", weights, shape or read_shape(QWEN), wish)
+    return make_fit(
+        read_gpus([gpu])[0], Weights("fp8-dynamic", "FP8_DYNAMIC", weights), shape or read_shape(QWEN), wish
+    )
 
 
 def test_qwen3_5_9b_takes_32_kib_a_token_and_51_mb_a_conversation() -> None:
@@ -93,7 +95,12 @@ def test_memory_that_is_shared_leaves_the_system_its_part() -> None:
     ("gpu", "how"), [("t4", "W8A16"), ("a10g", "W8A16"), ("a100-80gb", "W8A16"), ("l4", "W8A8"), ("h100", "W8A8")]
 )
 def test_only_newer_gpus_multiply_in_fp8(gpu: str, how: str) -> None:
-    assert read_gpus([gpu])[0].fp8 == how
+    assert fit(gpu).runs_as == how
+
+
+def test_other_schemes_run_as_they_are() -> None:
+    (t4,) = read_gpus(["t4"])
+    assert [t4.runs("W8A8"), t4.runs("W4A16"), t4.runs(None)] == ["W8A8", "W4A16", "FP16"]
 
 
 def test_flags_say_what_was_wished() -> None:
@@ -115,8 +122,11 @@ def test_the_command_compares_recipes_and_gpus(tmp_path: Path) -> None:
     source = str(write_checkpoint(tmp_path / "m", toy(), text_config=TEXT, vision_config=VISION))
     told = CliRunner().invoke(app, ["fit", source, "--gpu", "l4,t4"])
     assert told.exit_code == 0
-    assert told.output.count("fits") == 8
-    assert "needs = weights 0.00 + activations " in told.output
+    assert told.stdout.count("fits") == 2 * (1 + 3 + 1)
+    assert "w4a16 is left out: " in told.stderr
+    assert "needs = weights 0.00 + activations " in told.stdout
+    told = CliRunner().invoke(app, ["fit", source, "--gpu", "l4,t4", "--recipe", "w4a16"])
+    assert (told.exit_code, "columns, no multiple of w4a16's group_size of 128" in told.output) == (4, True)
     asked = ["fit", source, "--gpu", "l4", "--recipe", "bf16,fp8-dynamic", "--json"]
     told = CliRunner().invoke(app, asked)
     bf16, fp8 = json.loads(told.output)

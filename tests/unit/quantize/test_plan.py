@@ -36,7 +36,13 @@ def write_qwen3_5_9b(folder: Path, mtp: bool = False) -> Path:
 
 @pytest.mark.parametrize(
     ("recipe", "gigabytes"),
-    [("fp8-dynamic", 13.52), ("fp8-dynamic-balanced", 11.91), ("fp8-dynamic-compact", 10.89)],
+    [
+        ("fp8-dynamic", 13.52),
+        ("fp8-dynamic-balanced", 11.91),
+        ("fp8-dynamic-compact", 10.89),
+        ("w8a8-int8", 13.52),
+        ("w4a16", 10.95),
+    ],
 )
 def test_qwen3_5_9b_shrinks_as_was_computed(tmp_path: Path, recipe: str, gigabytes: float) -> None:
     plan = plan_of(write_qwen3_5_9b(tmp_path / "9b"), recipe)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from quantize.errors import RecipeError
-from quantize.recipe import bundled_names, read_recipe, recorded_recipe
+from quantize.recipe import Recipe, bundled_names, read_recipe, recorded_recipe
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,26 @@ def test_the_bundled_recipes_quantize_more_and_more_of_the_language_model(name: 
 
 
 @pytest.mark.parametrize(
+    ("name", "scheme", "method", "smoothing"),
+    [("w8a8-int8", "W8A8", "gptq", 0.8), ("w4a16", "W4A16", "gptq", None), ("w4a16-awq", "W4A16", "awq", None)],
+)
+def test_the_bundled_calibrated_recipes(name: str, scheme: str, method: str, smoothing: float | None) -> None:
+    recipe = read_recipe(name)
+    assert (recipe.name, recipe.scheme, recipe.method, recipe.smoothing) == (name, scheme, method, smoothing)
+    assert recipe.calibrated
+    assert recipe.rescales == (name != "w4a16")
+    assert recipe.quantize == ("self-attention", "mlp")
+
+
+def test_sight_at_4_bits_is_refused_and_at_8_is_not() -> None:
+    for parts, named in ((("vision",), "vision"), (("mlp", "vision", "connector"), "vision and connector")):
+        with pytest.raises(RecipeError, match=f"x cuts {named} to 4 bits: .* --i-know does it anyway"):
+            Recipe(name="x", scheme="W4A16", quantize=parts).check_sight()
+        Recipe(name="x", scheme="W8A8", quantize=parts).check_sight()
+    read_recipe("w4a16").check_sight()
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         ("", "valid dictionary"),
@@ -32,6 +52,12 @@ def test_the_bundled_recipes_quantize_more_and_more_of_the_language_model(name: 
         ("{name: x, scheme: FP8_DYNAMIC, quantize: [mlp], ignore: ['re:(']}", "is not a regex"),
         ("{name: x, scheme: FP8_DYNAMIC, quantize: [mlp], targets: [Linear]}", "targets"),
         ("{name: x, scheme: FP8_DYNAMIC, quantize: [mlp, embeddings]}", "embeddings cannot be quantized"),
+        ("{name: x, scheme: FP8_DYNAMIC, quantize: [mlp], method: gptq}", "neither method nor smoothing"),
+        ("{name: x, scheme: FP8_DYNAMIC, quantize: [mlp], smoothing: 0.5}", "neither method nor smoothing"),
+        ("{name: x, scheme: W4A16, quantize: [mlp], smoothing: 0.5}", "smoothing is for W8A8"),
+        ("{name: x, scheme: W8A8, quantize: [mlp], method: awq}", "method awq is for W4A16"),
+        ("{name: x, scheme: W8A8, quantize: [mlp], smoothing: 1.5}", "smoothing"),
+        ("{name: x, scheme: W4A16, quantize: [mlp], group_size: 48}", "group_size"),
         ("{name: ../x, scheme: FP8_DYNAMIC, quantize: [mlp]}", "name"),
     ],
 )

@@ -67,7 +67,7 @@ def test_the_report_says_how_it_was_made(tmp_path: Path) -> None:
     assert told["recipe"]["name"] == "fp8-dynamic"
     assert told["bytes"] == {"before": plan_of(source).before, "after": plan_of(source).after}
     assert told["proof"]["sight"] == {"bit_identical_tensors": 2, "sha256": findings.sight_sha256}
-    assert told["proof"]["tensors"] == {"kept": 13, "quantized": 7}
+    assert told["proof"]["tensors"] == {"kept": 13, "rescaled": 0, "quantized": 7}
 
 
 def test_the_proof_can_be_left_for_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
