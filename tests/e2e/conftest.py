@@ -1,9 +1,13 @@
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import openai
 import pytest
 
-from tests.conftest import Stack
+from tests.conftest import ROOT, Stack
+
+QUANTIZE_PYTHON = ROOT / ".venv" / "quantize" / "bin" / "python"
 
 
 @pytest.fixture(scope="module")
@@ -11,3 +15,10 @@ def client(fp8: Stack) -> Iterator[openai.OpenAI]:
     """The OpenAI SDK, talking to the FP8 checkpoint on real vLLM."""
     with openai.OpenAI(base_url=f"{fp8.url}/v1", api_key="none", max_retries=0, timeout=120) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toys")
+    subprocess.run([QUANTIZE_PYTHON, "-m", "tests.e2e.make_toys", folder], check=True, cwd=ROOT)
+    return folder

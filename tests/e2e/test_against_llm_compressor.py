@@ -9,15 +9,7 @@ import pytest
 
 from quantize.checkpoint import read_config, read_tensors
 from tests.conftest import DEMO_MODEL, ROOT
-
-QUANTIZE_PYTHON = ROOT / ".venv" / "quantize" / "bin" / "python"
-
-
-@pytest.fixture(scope="module")
-def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("toys")
-    subprocess.run([QUANTIZE_PYTHON, "-m", "tests.e2e.make_toys", folder], check=True, cwd=ROOT)
-    return folder
+from tests.e2e.conftest import QUANTIZE_PYTHON
 
 
 def run(source: Path, out: Path, *options: str) -> None:
