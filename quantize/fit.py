@@ -41,6 +41,11 @@ class Gpu(BaseModel):
         return int(whole * UTILIZATION)
 
     @property
+    def in_flight(self) -> int:
+        """Tokens of the batches that vLLM works on at once: the next is scheduled while one runs."""
+        return 2 * self.batched_tokens
+
+    @property
     def batched_tokens(self) -> int:
         """vLLM's `max_num_batched_tokens` for its server."""
         return 8192 if self.memory_mib * MIB >= BIG_BYTES and not self.name.startswith("a100") else 2048
@@ -118,7 +123,7 @@ def read_gpus(names: list[str]) -> list[Gpu]:
 def make_fit(gpu: Gpu, weights: Weights, shape: ModelShape, wish: Wish) -> Fit:
     """Whether these weights of this shape serve the wish on this GPU."""
     state = shape.state_bytes(wish.kv_bytes)
-    sequence = shape.kv_bytes(wish.context, wish.kv_bytes) + state
+    sequence = shape.kv_bytes(wish.context, wish.kv_bytes, gpu.in_flight) + state
     fixed = {
         "weights": weights.size,
         "activations": activation_bytes(shape, gpu, wish),
@@ -128,11 +133,17 @@ def make_fit(gpu: Gpu, weights: Weights, shape: ModelShape, wish: Wish) -> Fit:
     left = gpu.usable - sum(fixed.values())
     terms = {
         **fixed,
-        "KV cache": shape.kv_bytes(wish.context, wish.kv_bytes) * wish.concurrency,
+        "KV cache": shape.kv_bytes(wish.context, wish.kv_bytes, gpu.in_flight) * wish.concurrency,
         "linear attention's state": state * wish.concurrency,
     }
     return Fit(
-        gpu, weights.recipe, weights.scheme, terms, most_context(shape, wish, left), max(0, left // sequence), wish
+        gpu,
+        weights.recipe,
+        weights.scheme,
+        terms,
+        most_context(shape, gpu, wish, left),
+        max(0, left // sequence),
+        wish,
     )
 
 
@@ -147,14 +158,14 @@ def activation_bytes(shape: ModelShape, gpu: Gpu, wish: Wish) -> int:
     return max(batch, sight) + logits
 
 
-def most_context(shape: ModelShape, wish: Wish, left: int) -> int:
+def most_context(shape: ModelShape, gpu: Gpu, wish: Wish, left: int) -> int:
     """The longest that `concurrency` sequences may have at once, to a whole block; at most the model's own."""
     each = left // wish.concurrency - shape.state_bytes(wish.kv_bytes)
     block = shape.block_tokens(wish.kv_bytes)
     low, high = 0, max(1, (shape.longest_context or 1 << 20) // block)
     while low < high:
         middle = (low + high + 1) // 2
-        if shape.kv_bytes(middle * block, wish.kv_bytes) <= each:
+        if shape.kv_bytes(middle * block, wish.kv_bytes, gpu.in_flight) <= each:
             low = middle
         else:
             high = middle - 1

@@ -7,14 +7,15 @@ from typing import Any
 from quantize.errors import UnsupportedCheckpoint
 
 FULL, SLIDING, LINEAR = "full_attention", "sliding_attention", "linear_attention"
-BLOCK_STEP = 16
+STATES = 2  # of a sequence: prefix caching, vLLM's default, keeps the last block's beside the present one
 STATE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
     """`layer_types` names every layer; `window` is a sliding layer's, in tokens; `state` are the bytes of a linear
-    layer's state for one sequence: recurrent, and of the convolution before it."""
+    layer's state for one sequence: recurrent, and of the convolution before it. `block_step` are the tokens of
+    vLLM's smallest block: 16 on GPUs, 128 on CPUs."""
 
     layer_types: tuple[str, ...]
     hidden: int
@@ -28,24 +29,27 @@ class ModelShape:
     merge: int
     vision_hidden: int
     vision_intermediate: int
+    block_step: int = 16
 
-    def kv_bytes(self, context: int, element_bytes: int) -> int:
-        """KV cache of one sequence of `context` tokens, in whole blocks."""
+    def kv_bytes(self, context: int, element_bytes: int, in_flight: int) -> int:
+        """KV cache of one sequence of `context` tokens, in whole blocks; a sliding layer keeps its window and the
+        tokens `in_flight` (vLLM 0.32, `SlidingWindowSpec`)."""
         block = self.block_tokens(element_bytes)
-        tokens = math.ceil(context / block) * block
-        kept = {FULL: tokens, SLIDING: min(tokens, self.window or tokens)}
-        return sum(kept.get(layer, 0) * self.kv_elements * element_bytes for layer in self.layer_types)
+        blocks = {FULL: math.ceil(context / block)}
+        blocks[SLIDING] = math.ceil(min((self.window or context) - 1 + in_flight, context) / block) + 1
+        return sum(blocks.get(layer, 0) * block * self.kv_elements * element_bytes for layer in self.layer_types)
 
     def state_bytes(self, element_bytes: int) -> int:
-        """Fixed state of one sequence, of all linear layers, each in a page as large as an attention layer's."""
+        """Fixed states of one sequence, of all linear layers, each in a page as large as an attention layer's
+        (vLLM 0.32, `MambaSpec`)."""
         page = self.block_tokens(element_bytes) * self.kv_elements * element_bytes
-        return page * self.layer_types.count(LINEAR)
+        return STATES * page * self.layer_types.count(LINEAR)
 
     def block_tokens(self, element_bytes: int) -> int:
         """Tokens a block: of a hybrid, as many as fill a linear layer's state, for all layers' pages are equal."""
         if LINEAR not in self.layer_types:
-            return BLOCK_STEP
-        return math.ceil(self.state / (self.kv_elements * element_bytes) / BLOCK_STEP) * BLOCK_STEP
+            return self.block_step
+        return math.ceil(self.state / (self.kv_elements * element_bytes) / self.block_step) * self.block_step
 
     def image_tokens(self, width: int, height: int) -> int:
         """Of one picture that the preprocessor leaves at its size."""

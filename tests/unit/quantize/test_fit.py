@@ -29,32 +29,33 @@ def fit(gpu: str, wish: Wish = WISH, weights: int = WEIGHTS, shape: ModelShape |
     )
 
 
-def test_qwen3_5_9b_takes_32_kib_a_token_and_51_mb_a_conversation() -> None:
+def test_qwen3_5_9b_takes_32_kib_a_token_and_104_mb_a_conversation() -> None:
     shape = read_shape(QWEN)
     assert shape.layer_types.count("full_attention") == 8
     assert shape.state * 24 == 51_511_296
     assert shape.block_tokens(2) == 528
-    assert shape.kv_bytes(528 * 3, 2) == 528 * 3 * 32 * 1024
-    assert shape.kv_bytes(528 * 3 + 1, 2) == 528 * 4 * 32 * 1024
-    assert shape.state_bytes(2) == 24 * 528 * 4096
+    assert shape.kv_bytes(528 * 3, 2, 4096) == 528 * 3 * 32 * 1024
+    assert shape.kv_bytes(528 * 3 + 1, 2, 4096) == 528 * 4 * 32 * 1024
+    assert shape.state_bytes(2) == 2 * 24 * 528 * 4096
 
 
 def test_an_fp8_kv_cache_takes_half_a_token() -> None:
     shape = read_shape(QWEN)
-    assert shape.kv_bytes(1056 * 4, 1) * 2 == shape.kv_bytes(1056 * 4, 2)
+    assert shape.kv_bytes(1056 * 4, 1, 0) * 2 == shape.kv_bytes(1056 * 4, 2, 0)
 
 
-def test_a_sliding_layer_keeps_its_window_only() -> None:
+def test_a_sliding_layer_keeps_its_window_and_what_is_in_flight() -> None:
     text = {**TEXT, "layer_types": ["sliding_attention"] * 5 + ["full_attention"], "sliding_window": 1024}
     del text["linear_num_value_heads"]
     shape = read_shape({"text_config": text})
-    assert shape.kv_bytes(16384, 2) == (5 * 1024 + 16384) * 4096
+    assert shape.kv_bytes(16384, 2, 4096) == (5 * (1024 + 4096 + 16) + 16384) * 4096
+    assert shape.kv_bytes(512, 2, 4096) == (5 * (512 + 16) + 512) * 4096
     assert shape.state_bytes(2) == 0
 
 
 def test_a_plain_model_attends_in_every_layer() -> None:
     shape = read_shape({"num_attention_heads": 8, "hidden_size": 512, "num_hidden_layers": 3, "vocab_size": 10})
-    assert shape.kv_bytes(16, 2) == 3 * 16 * 2 * 512 * 2
+    assert shape.kv_bytes(16, 2, 0) == 3 * 16 * 2 * 512 * 2
 
 
 def test_a_config_that_says_too_little_is_refused() -> None:
