@@ -37,6 +37,8 @@ ENVIRONMENTS = {
     "engine": Environment("[engine-cpu]", True, 4.5, "vLLM for the CPU"),
     "quantize": Environment("[calibrate]", True, 2.5, "llm-compressor, and torch for training"),
 }
+# Debian packages that only tests need: unpacked under .venv/programs, not installed, so that no service starts.
+PROGRAMS = {"docker-registry": "the test of push against a real registry"}
 
 
 class SetUpError(Exception):
@@ -55,6 +57,8 @@ def main() -> int:
             raise SetUpError(f"no environment is called {', '.join(sorted(unknown))}: {', '.join(ENVIRONMENTS)}")
         for name in args.names or ENVIRONMENTS:
             ensure(name, pinned=not args.unpinned)
+        if not args.names:
+            ensure_programs()
     except SetUpError as problem:
         print(f"set-up: {problem}", file=sys.stderr)
         return 1
@@ -87,6 +91,40 @@ def ensure(name: str, pinned: bool) -> None:
     run([*install, "--editable", f"{ROOT}{environment.extras}"], f"cannot install environment {name}")
     stamp.write_text(wanted)
     print(f"set-up: {name}: ready in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def ensure_programs() -> None:
+    """Unpack what is not there; where that cannot be, say which test will be skipped and what to do."""
+    for name, purpose in PROGRAMS.items():
+        folder = VENVS / "programs"
+        if shutil.which(name) or (folder / "usr" / "bin" / name).exists():
+            print(f"set-up: {name}: there")
+        elif unpack(name, folder):
+            print(f"set-up: {name}: unpacked", flush=True)
+        else:
+            print(
+                f"set-up: SKIPPED: {name} ({purpose}): it is a Debian package: apt-get install {name}", flush=True
+            )
+
+
+def unpack(package: str, folder: Path) -> bool:
+    """Fetch a Debian package and unpack it. As root, apt's lists are renewed where they do not know it."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        return False
+    shutil.rmtree(folder / "deb", ignore_errors=True)
+    (folder / "deb").mkdir(parents=True)
+    fetch = ["apt-get", "download", "--quiet", package]
+    if not quiet(fetch, folder / "deb"):
+        if os.geteuid() != 0:
+            return False
+        quiet(["apt-get", "update", "--quiet"], folder)
+        if not quiet(fetch, folder / "deb"):
+            return False
+    return all(quiet(["dpkg-deb", "-x", str(path), str(folder)], folder) for path in (folder / "deb").iterdir())
+
+
+def quiet(command: list[str], folder: Path) -> bool:
+    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
 
 
 def fingerprint(name: str) -> str:

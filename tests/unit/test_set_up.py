@@ -60,3 +60,18 @@ def test_every_environment_is_pinned_and_names_no_registry(set_up: ModuleType) -
         lines = (SCRIPT.parent / f"{name}.txt").read_text().splitlines()
         assert len(lines) > 20
         assert [line for line in lines if "==" not in line or "://" in line] == []
+
+
+def test_a_program_that_is_not_there_is_unpacked_or_said(
+    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(set_up, "VENVS", tmp_path)
+    monkeypatch.setattr(set_up, "PROGRAMS", {"no-such-package-anywhere": "a test"})
+    monkeypatch.setattr(set_up, "quiet", lambda *_: False)
+    set_up.ensure_programs()
+    assert "SKIPPED: no-such-package-anywhere (a test): it is a Debian package: apt-get" in capsys.readouterr().out
+    program = tmp_path / "programs" / "usr" / "bin" / "no-such-package-anywhere"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    set_up.ensure_programs()
+    assert capsys.readouterr().out == "set-up: no-such-package-anywhere: there\n"
