@@ -114,6 +114,7 @@ def make_plan(source: Path, recipe: Recipe, architecture: Architecture) -> Plan:
             f"the map '{architecture.name}' does not say what {len(lost)} tensors are part of, such as "
             f"{', '.join(sorted(lost)[:3])}: a map of your own can (--architecture)"
         )
+    architecture = replace(architecture, fused_experts=find_layout(tensors, config, architecture))
     fates = tuple(decide(name, tensor, recipe, architecture) for name, tensor in tensors.items())
     if not any(fate.quantized for fate in fates):
         raise UnsupportedCheckpoint(f"{source} has nothing that {recipe.name} quantizes")
@@ -122,6 +123,26 @@ def make_plan(source: Path, recipe: Recipe, architecture: Architecture) -> Plan:
         fates = tuple(rescale_norms(fates, architecture))
     tied = all(fate.part != "lm_head" for fate in fates)
     return Plan(source, recipe, architecture, config, fates, tied)
+
+
+def find_layout(
+    tensors: dict[str, StoredTensor], config: dict[str, Any], architecture: Architecture
+) -> Literal["rows", "columns"] | None:
+    """How all experts of a layer lie in one tensor: as the config's widths say, for transformers 5 saves rows of a
+    family that was published in columns (Qwen3-VL MoE); as the map says where the widths are the same."""
+    text = config.get("text_config", config)
+    hidden, width = text.get("hidden_size"), text.get("moe_intermediate_size")
+    if hidden is None or width is None or hidden == width:
+        return architecture.fused_experts
+    for name, tensor in tensors.items():
+        if name.endswith("down_proj") and is_fused(name, tensor):
+            if tensor.shape[1:] == (hidden, width):
+                return "rows"
+            if tensor.shape[1:] == (width, hidden):
+                return "columns"
+            each = "x".join(map(str, tensor.shape[1:]))
+            raise UnsupportedCheckpoint(f"{name} is {each} an expert, but config.json says {hidden} and {width}")
+    return architecture.fused_experts
 
 
 def rescale_norms(fates: tuple[Fate, ...], architecture: Architecture) -> Iterator[Fate]:

@@ -158,6 +158,27 @@ def test_fused_experts_need_a_map_that_says_how_they_lie(tmp_path: Path) -> None
         make_plan(folder, read_recipe("fp8-dynamic"), read_architecture(own))
 
 
+@pytest.mark.parametrize(("shape", "layout"), [((2, 8, 6), "rows"), ((2, 6, 8), "columns")])
+def test_how_experts_lie_is_read_off_their_widths(tmp_path: Path, shape: tuple[int, ...], layout: str) -> None:
+    tensors = {**toy(), f"{LAYER}.mlp.experts.down_proj": weights("d", *shape)}
+    text = {"hidden_size": 8, "moe_intermediate_size": 6}
+    for model_type in ("qwen3_5_moe", "qwen3_vl_moe"):
+        kept = {name: tensor for name, tensor in tensors.items() if "linear_attn" not in name and "mtp" not in name}
+        folder = write_checkpoint(tmp_path / model_type, kept, model_type=model_type, text_config=text)
+        plan = plan_of(folder)
+        assert plan.architecture.fused_experts == layout
+        (fate,) = [fate for fate in plan.fates if "experts" in fate.name]
+        assert fate.outputs[0].shape == (8, 6)
+
+
+def test_experts_of_other_widths_than_the_config_says_are_refused(tmp_path: Path) -> None:
+    tensors = {**toy(), f"{LAYER}.mlp.experts.down_proj": weights("d", 2, 8, 7)}
+    text = {"hidden_size": 8, "moe_intermediate_size": 6}
+    folder = write_checkpoint(tmp_path / "m", tensors, model_type="qwen3_5_moe", text_config=text)
+    with pytest.raises(UnsupportedCheckpoint, match=r"is 8x7 an expert, but config\.json says 8 and 6"):
+        plan_of(folder)
+
+
 def test_the_same_is_said_to_people_and_programs(tmp_path: Path) -> None:
     plan = plan_of(write_checkpoint(tmp_path / "m", toy()))
     told = json.loads(make_json(plan))
