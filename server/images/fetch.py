@@ -1,7 +1,7 @@
 """Fetches image URLs for the gateway, so that no engine ever does; addresses are checked at connect time.
 
-A host name is resolved by our resolver inside the connector: what was checked is what is connected to, so
-that a name which changes its mind between check and connect (DNS rebinding) gains nothing.
+Every address is looked at when a socket is made for it, whatever spelled it: a literal, a name, or a name that
+changes its mind between two answers (DNS rebinding). There is no other way out.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import AddrInfoType
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 from server.errors import GatewayError, ImageFetchFailed, ImageTooLarge, ImageUrlRefused
 
@@ -42,22 +42,12 @@ class AddressRefused(OSError):
     """The name leads to an address that callers must not reach. An OSError so that aiohttp lets it through."""
 
 
-class PublicResolver(AbstractResolver):
-    """Resolves names and refuses every answer outside the public internet."""
-
-    def __init__(self) -> None:
-        self._resolver = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        if not all(is_public(entry["host"]) for entry in found):
-            raise AddressRefused("not a public address")
-        return found
-
-    async def close(self) -> None:
-        await self._resolver.close()
+def public_socket(address: AddrInfoType) -> socket.socket:
+    """A socket for an address that is about to be connected to. Raises AddressRefused."""
+    family, kind, protocol, _, place = address
+    if not is_public(str(place[0])):
+        raise AddressRefused("not a public address")
+    return socket.socket(family, kind, protocol)
 
 
 class ImageFetcher:
@@ -71,7 +61,8 @@ class ImageFetcher:
             context.load_verify_locations(limits.ca_file)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=ThreadedResolver() if limits.allow_private_addresses else PublicResolver(),
+                resolver=ThreadedResolver(),
+                socket_factory=None if limits.allow_private_addresses else public_socket,
                 ssl=context,
                 use_dns_cache=False,
                 limit=limits.max_fetches,
@@ -98,40 +89,33 @@ class ImageFetcher:
             raise ImageFetchFailed(
                 f"The image could not be fetched within {self._limits.timeout_s:g} s.", path
             ) from problem
+        except aiohttp.InvalidURL as problem:
+            raise ImageUrlRefused("The image URL is malformed.", path) from problem
         except (aiohttp.ClientError, OSError, ValueError) as problem:
             if caused_by_refusal(problem):
                 raise ImageUrlRefused("The image URL leads to an address that is not public.", path) from problem
             raise ImageFetchFailed("The image could not be fetched from its URL.", path) from problem
 
-    async def _follow(self, url: str, path: str) -> bytes:
+    async def _follow(self, text: str, path: str) -> bytes:
+        url = parse_url(text, path)
         for _ in range(self._limits.max_redirects + 1):
             self._check_url(url, path)
             async with self._session.get(url, allow_redirects=False) as response:
                 location = response.headers.get("location")
                 if response.status in REDIRECTS and location:
-                    url = urljoin(url, location)
+                    url = url.join(parse_url(location, path))
                     continue
                 if response.status != 200:
                     raise ImageFetchFailed(f"The image's host answered with status {response.status}.", path)
                 return await self._read(response, path)
         raise ImageFetchFailed(f"The image URL redirects more than {self._limits.max_redirects} times.", path)
 
-    def _check_url(self, url: str, path: str) -> None:
-        try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError as problem:
-            raise ImageUrlRefused("The image URL is malformed.", path) from problem
+    def _check_url(self, url: URL, path: str) -> None:
         schemes = {"https", "http"} if self._limits.allow_http else {"https"}
-        if parts.scheme not in schemes:
+        if url.scheme not in schemes:
             raise ImageUrlRefused(f"Image URLs must start with {' or '.join(sorted(schemes))}.", path)
-        if not host or parts.username is not None or parts.password is not None:
+        if not url.raw_host or url.raw_user is not None or url.raw_password is not None:
             raise ImageUrlRefused("The image URL must name a host and hold no credentials.", path)
-        # aiohttp hands literal addresses to no resolver, so they are checked here, in every spelling
-        # that inet_aton takes (decimal, octal, hex, short).
-        literal = literal_address(host)
-        if literal is not None and not self._limits.allow_private_addresses and not is_public(literal):
-            raise ImageUrlRefused("The image URL leads to an address that is not public.", path)
 
     async def _read(self, response: aiohttp.ClientResponse, path: str) -> bytes:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
@@ -147,17 +131,12 @@ class ImageFetcher:
         return b"".join(chunks)
 
 
-def literal_address(host: str) -> str | None:
-    """The address that `host` spells, if it spells one."""
-    bare = host.rstrip(".").split("%", 1)[0]
+def parse_url(text: str, path: str) -> URL:
+    """By the parser of the library that connects: two parsers may read two hosts. Raises ImageUrlRefused."""
     try:
-        return str(ipaddress.ip_address(bare))
-    except ValueError:
-        pass
-    try:
-        return socket.inet_ntoa(socket.inet_aton(bare))
-    except (OSError, UnicodeEncodeError):
-        return None
+        return URL(text)
+    except (ValueError, TypeError) as problem:
+        raise ImageUrlRefused("The image URL is malformed.", path) from problem
 
 
 def is_public(address: str) -> bool:

@@ -1,6 +1,12 @@
-import pytest
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
 
-from server.images.fetch import is_public, literal_address
+import pytest
+from aiohttp.resolver import ThreadedResolver
+
+from server.errors import ImageFetchFailed, ImageUrlRefused
+from server.images.fetch import FetchLimits, ImageFetcher, is_public
 
 PRIVATE = [
     "127.0.0.1",
@@ -43,11 +49,88 @@ def test_public_addresses(address: str) -> None:
     assert is_public(address)
 
 
-@pytest.mark.parametrize("spelling", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.0.0.1."])
-def test_every_spelling_of_loopback_is_an_address(spelling: str) -> None:
-    assert literal_address(spelling) == "127.0.0.1"
+# Hosts that lead to loopback, in spellings that parsers and resolvers know.
+LOOPBACK = [
+    "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.0.0.1.", "0", "0.0.0.0",
+    "①②⑦.⓪.⓪.①", "127。0。0。1", "\uff11\uff12\uff17.0.0.1", "localhost", "LOCALHOST", "ⓛocalhost", "[::1]", "[::]",
+    "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
+    "[0:0:0:0:0:0:0:1]",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["example.com", "localhost", "a.b", "xn--bcher-kva.example", "bücher.example"])
-def test_names_are_not_addresses(name: str) -> None:
-    assert literal_address(name) is None
+@pytest.fixture
+async def fetcher() -> AsyncIterator[ImageFetcher]:
+    limits = FetchLimits(
+        max_bytes=1000,
+        timeout_s=5,
+        max_redirects=1,
+        max_fetches=2,
+        allow_http=True,
+        allow_private_addresses=False,
+        ca_file=None,
+    )
+    fetcher = ImageFetcher(limits)
+    yield fetcher
+    await fetcher.close()
+
+
+@pytest.fixture
+def visitors() -> Iterator[tuple[int, list[object]]]:
+    """A port of this machine, and who came."""
+    came: list[object] = []
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("::", 0))
+        listener.listen()
+        listener.setblocking(False)
+        yield listener.getsockname()[1], came
+        with contextlib.suppress(BlockingIOError):
+            came.append(listener.accept())
+    assert came == []
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+async def test_no_spelling_of_loopback_is_connected_to(
+    fetcher: ImageFetcher, visitors: tuple[int, list[object]], host: str
+) -> None:
+    with pytest.raises(ImageUrlRefused) as refused:
+        await fetcher.fetch(f"http://{host}:{visitors[0]}/a.png", "here")
+    assert refused.value.param == "here"
+    assert "127" not in refused.value.message
+
+
+@pytest.mark.parametrize("host", ["localhost.", "localhost。"])
+async def test_nor_is_a_name_with_a_dot_behind_it(
+    fetcher: ImageFetcher, visitors: tuple[int, list[object]], host: str
+) -> None:
+    """Some resolvers know it, others do not."""
+    with pytest.raises((ImageUrlRefused, ImageFetchFailed)):
+        await fetcher.fetch(f"http://{host}:{visitors[0]}/a.png", "here")
+
+
+async def test_a_name_that_changes_its_mind_gains_nothing(
+    fetcher: ImageFetcher, visitors: tuple[int, list[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: public at every look, but loopback when it is connected to."""
+
+    async def resolve(*_: object, port: int = 0, **__: object) -> list[dict[str, object]]:
+        place = {"host": "127.0.0.1", "port": visitors[0], "family": socket.AF_INET}
+        return [{**place, "hostname": "rebound.example", "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
+    with pytest.raises(ImageUrlRefused, match="an address that is not public"):
+        await fetcher.fetch(f"http://rebound.example:{visitors[0]}/a.png", "here")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "a.png", "//host/a.png", "https://", "https:///a.png", "ftp://host/a.png", "file:///etc/passwd", "gopher://host/",
+        "https://user@host/", "https://:secret@host/", "https://user:secret@host/", "https://host:99999/", "https://host:x/",
+        "https://[::1/", "https:\\\\host\\a.png", "javascript:alert(1)", "https://a..b/",
+    ],
+)  # fmt: skip
+async def test_what_is_no_url_of_a_picture_is_refused(fetcher: ImageFetcher, url: str) -> None:
+    with pytest.raises((ImageUrlRefused, ImageFetchFailed)) as refused:
+        await fetcher.fetch(url, "here")
+    assert "secret" not in refused.value.message
