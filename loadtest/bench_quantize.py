@@ -21,6 +21,20 @@ from typing import TypedDict
 
 QUANTIZE_PYTHON = Path(".venv/quantize/bin/python")
 IGNORE = ["re:.*lm_head", "re:.*visual.*", "re:.*linear_attn.*"]
+# FP8-dynamic as `quantize.compress` takes it; what makes such jobs is not for loadtest to import.
+E4M3 = {"num_bits": 8, "type": "float", "symmetric": True}
+ONESHOT = {
+    "method": "nearest",
+    "smoothing": None,
+    "targets": ["Linear"],
+    "group": {
+        "weights": {**E4M3, "strategy": "channel", "dynamic": False},
+        "input_activations": {**E4M3, "strategy": "token", "dynamic": True},
+    },
+    "ignore": IGNORE,
+    "rescaled": [],
+    "samples": None,
+}
 # The published three and what else model_free_ptq needs on this family: without it, it quantizes the embeddings.
 MODEL_FREE_IGNORE = [*IGNORE, "re:.*embed_tokens.*", "re:^mtp.*"]
 MODEL_FREE = (
@@ -42,7 +56,7 @@ class Cost:
 
 
 def commands(source: Path, out: Path) -> dict[str, list[str]]:
-    job = json.dumps({"scheme": "FP8_DYNAMIC", "targets": ["Linear"], "ignore": IGNORE})
+    job = json.dumps(ONESHOT)
     python, ours = str(QUANTIZE_PYTHON), [sys.executable, "-m", "quantize.cli", "run", str(source), str(out)]
     return {
         OURS: [*ours, "--no-verify"],

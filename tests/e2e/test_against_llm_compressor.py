@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from quantize.architecture import find_architecture
 from quantize.checkpoint import read_config, read_tensors
+from quantize.llm_compressor import make_job
+from quantize.plan import make_plan
+from quantize.recipe import read_recipe
 from tests.conftest import DEMO_MODEL, ROOT
 from tests.e2e.conftest import QUANTIZE_PYTHON
 
@@ -42,7 +46,8 @@ def test_both_engines_make_the_same_checkpoint(toys: Path, tmp_path: Path, toy: 
 def test_the_demo_checkpoint_is_what_oneshot_makes_of_it(quantized: tuple[Path, str], tmp_path: Path) -> None:
     """Given the published three ignores. Its config differs in those (it expands them) and in its version."""
     ignore = ["re:.*lm_head", "re:.*visual.*", "re:.*linear_attn.*"]
-    job = {"scheme": "FP8_DYNAMIC", "targets": ["Linear"], "ignore": ignore}
+    plan = make_plan(DEMO_MODEL, read_recipe("fp8-dynamic"), find_architecture(read_config(DEMO_MODEL)))
+    job = {**make_job(plan, None), "ignore": ignore}
     command = [QUANTIZE_PYTHON, "-m", "quantize.compress", DEMO_MODEL, tmp_path / "theirs", json.dumps(job)]
     subprocess.run(command, check=True, cwd=ROOT)
     assert differing(quantized[0], tmp_path / "theirs") == []
