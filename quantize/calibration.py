@@ -15,7 +15,6 @@ from PIL import Image, UnidentifiedImageError
 from quantize.durable import hash_file
 from quantize.errors import UsageError
 
-COUNT = 128
 SEED = 7  # not the one that `evaluate` draws its questions from
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 GREY = "grey.png"

@@ -11,7 +11,7 @@ QuantizeError
 │   └── DamagedIndex         13  the index and the weight files disagree: fetch the checkpoint again
 ├── PlanViolated              5  the output is not what was promised: nothing was published
 ├── QualityDropped            6  the gate is red: do not roll this checkpoint out
-├── ToolFailed                7  llm-compressor or lmms-eval failed: its own output says why
+├── ToolFailed                7  llm-compressor, lmms-eval or vLLM failed: its own output says why
 ├── EndpointLost              8  an endpoint stopped answering: the same command goes on where it stopped
 ├── DamagedManifest          16  SHA256SUMS cannot be read or does not belong to its folder
 ├── DiskError                14  the target is full or read-only: make room, run the same command again

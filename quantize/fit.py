@@ -19,8 +19,8 @@ GPUS = Path(__file__).parent / "gpus.yaml"
 MIB = 1024**2
 UTILIZATION = 0.92  # vLLM 0.32's default
 KV_BYTES = {"bf16": 2, "fp8": 1}
-CUDA_BYTES = 900 * MIB  # context, libraries, graphs: 0.6-1.2 GiB have been seen
-SYSTEM_BYTES = 2500 * MIB  # of shared memory
+CUDA_BYTES = 900 * MIB  # context, libraries, graphs: an estimate
+SYSTEM_BYTES = 2500 * MIB  # of shared memory: an estimate, too
 FP8_FROM, BF16_FROM = 8.9, 8.0
 BIG_BYTES = 70 * 1024**3  # from here on vLLM batches more
 

@@ -62,5 +62,7 @@ def name_rescaled(plan: Plan) -> list[tuple[str, list[str]]]:
         layers = [match["layer"] for match in found if match and match["rest"] == f"{each.norm}.weight"]
         if layers:
             stem = rf"{REGEX}{elsewhere}.*layers\.({'|'.join(layers)})\."
-            named.append((f"{stem}{each.norm}$", [f"{stem}{re.escape(reader)}$" for reader in each.feeds]))
+            named.append(
+                (f"{stem}{re.escape(each.norm)}$", [f"{stem}{re.escape(reader)}$" for reader in each.feeds])
+            )
     return named

@@ -6,12 +6,19 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from quantize.errors import UsageError
+
 ROOT = Path(__file__).parent.parent
 
 
 def find_interpreter(module: str, variable: str, environment: str, environ: Mapping[str, str]) -> Path | None:
-    """One that has `module`: what `variable` names, this one, or the project's environment of that name."""
+    """One that has `module`: what `variable` names, this one, or the project's environment of that name.
+
+    Raises UsageError where `variable` names nothing that can be run.
+    """
     if named := environ.get(variable):
+        if not os.access(named, os.X_OK):
+            raise UsageError(f"{variable}={named}: no such interpreter")
         return Path(named)
     here = Path(sys.executable)
     beside = here.parent.parent.parent / environment / "bin" / "python"

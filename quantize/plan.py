@@ -70,11 +70,9 @@ class Plan:
             shards.setdefault(fate.source.file.name, []).extend(fate.outputs)
         return shards
 
-    def source_of(self, tensor: str) -> StoredTensor:
-        return self._sources[tensor]
-
     @cached_property
-    def _sources(self) -> dict[str, StoredTensor]:
+    def sources(self) -> dict[str, StoredTensor]:
+        """By name."""
         return {fate.name: fate.source for fate in self.fates}
 
     @cached_property

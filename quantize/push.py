@@ -69,7 +69,7 @@ def to_folder(folder: Path, digests: dict[str, str], destination: Destination) -
     target = Path(destination.where)
     if target.exists():
         raise UsageError(f"{target} exists already: remove it or choose another folder")
-    stage = target.with_name(f".{target.name}.part")
+    stage = target.with_name(f".{target.name}.push")  # not `run`'s, which may be under way
     shutil.rmtree(stage, ignore_errors=True)
     with disk_errors(target):
         stage.mkdir(parents=True)

@@ -84,15 +84,14 @@ def stream_weights(plan: Plan, stage: Stage, workers: int) -> None:
     """Every weight file that is not done yet, each noted down once it is durable."""
     from quantize.stream import write_weights  # NumPy
 
-    sources = {fate.name: fate.source for fate in plan.fates}
     done = stage.digests
     with tqdm(total=plan.before, unit="B", unit_scale=True, mininterval=0.5) as bar:
         for name, outputs in plan.shards.items():
             if name in done:
-                bar.initial += sum(source.size for source in sources.values() if source.file.name == name)
+                bar.initial += sum(source.size for source in plan.sources.values() if source.file.name == name)
                 continue
             part = stage.folder / f"{name}.part"
-            digest = write_weights(part, outputs, sources, workers, bar.update)
+            digest = write_weights(part, outputs, plan.sources, workers, bar.update)
             part.rename(stage.folder / name)
             stage.add(name, digest)
 
@@ -117,14 +116,14 @@ def compress_weights(plan: Plan, samples: Samples | None, stage: Stage, environ:
 
 
 def write_rest(plan: Plan, stage: Stage) -> None:
-    """Other files byte for byte; the source's config with `quantization_config` added; an index if there was."""
+    """Other files byte for byte; the source's config and `quantization_config`; an index where one is needed."""
     for path in sidecar_files(plan.source):
         copy_file(path, stage.folder / path.relative_to(plan.source))
     if (plan.source / README).is_file():  # until a card of its own takes its place
         copy_file(plan.source / README, stage.folder / README)
     config = {**plan.config, "quantization_config": make_quantization_config(plan)}
     replace_file(stage.folder / "config.json", json.dumps(config, indent=2) + "\n")
-    if (plan.source / INDEX).is_file():
+    if (plan.source / INDEX).is_file() or len(weight_files(stage.folder)) > 1:
         tensors = read_tensors(stage.folder)
         files = {name: tensor.file.name for name, tensor in sorted(tensors.items())}
         size = sum(tensor.size for tensor in tensors.values())

@@ -9,7 +9,8 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from quantize.errors import ToolFailed
 
 NAME = "checkpoint"
 START_S, ANSWER_S, STOP_S = 1800, 600, 90
+MOST_LINES = 5000  # of vLLM's log
 MOST_DIFFERENCE = 1.0  # nats a token
 SEED = 11
 ERROR = re.compile(r"\b(?P<said>[A-Z]\w*(Error|Exception)\b: .+)$")
@@ -119,7 +121,7 @@ def served(folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
         text=True,
         env={**environ, "PYTHONUNBUFFERED": "1"},
     )
-    said: list[str] = []
+    said: deque[str] = deque(maxlen=MOST_LINES)
     ready = threading.Event()
     reader = threading.Thread(target=listen, args=(process, said, ready), daemon=True)
     reader.start()
@@ -137,7 +139,7 @@ def served(folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
         reader.join(5)
 
 
-def find_reason(said: list[str]) -> str:
+def find_reason(said: Sequence[str]) -> str:
     """The line that says most: the first error that vLLM logs is the cause of the others."""
     named = [(line, match["said"]) for line in said if (match := ERROR.search(line))]
     logged = [what for line, what in named if " ERROR " in line]
@@ -146,7 +148,7 @@ def find_reason(said: list[str]) -> str:
     return next((line for line in reversed(said) if line.strip()), "it said nothing")
 
 
-def listen(process: "subprocess.Popen[str]", said: list[str], ready: threading.Event) -> None:
+def listen(process: "subprocess.Popen[str]", said: deque[str], ready: threading.Event) -> None:
     """Drain the output; `ready` once it says so or ends."""
     assert process.stdout is not None
     for line in process.stdout:

@@ -48,7 +48,7 @@ def verify_weights(plan: Plan, folder: Path) -> Findings:
     fates = sorted(plan.fates, key=lambda fate: fate.name)
     for fate in with_bar(fates, plan.before):
         there = [output for output in fate.outputs if output.name in after]
-        wrong = [output.name for output in there if not has_shape(after[output.name], output)]
+        wrong = [output.name for output in there if not same_form(after[output.name], output)]
         findings.violations += [f"{name}: has another type or shape than promised" for name in wrong]
         if wrong or len(there) < len(fate.outputs):
             continue
@@ -79,8 +79,9 @@ def compare(plan: Plan, fate: Fate, output: Output, after: Mapping[str, StoredTe
         return proof_of_codes.compare(fate.source, output, after[output.name], after[output.name + SCALE])
     factors = None
     if fate.norm is not None and fate.norm in after:
-        before = plan.source_of(fate.norm)
-        factors = proof_of_integers.column_factors(before, after[fate.norm], plan.architecture.norm_offset)
+        norm, rescaled = plan.sources[fate.norm], after[fate.norm]
+        if same_form(norm, rescaled):  # else that is a violation of its own
+            factors = proof_of_integers.column_factors(norm, rescaled, plan.architecture.norm_offset)
     return proof_of_integers.compare(fate.source, output, after, plan.recipe.scheme, factors)
 
 
@@ -92,8 +93,8 @@ def with_bar(fates: list[Fate], size: int) -> Iterator[Fate]:
             bar.update(fate.source.size)
 
 
-def has_shape(tensor: StoredTensor, output: Output) -> bool:
-    return (tensor.dtype, tensor.shape, tensor.size) == (output.dtype, output.shape, output.size)
+def same_form(one: StoredTensor, other: StoredTensor | Output) -> bool:
+    return (one.dtype, one.shape, one.size) == (other.dtype, other.shape, other.size)
 
 
 def add_to_digest(digest: "hashlib._Hash", name: str, tensor: StoredTensor) -> None:

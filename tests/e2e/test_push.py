@@ -30,7 +30,7 @@ log: {{level: error}}
 def registry(tmp_path: Path) -> Iterator[str]:
     program = shutil.which("docker-registry") or (str(UNPACKED) if UNPACKED.exists() else None)
     if program is None:
-        pytest.skip("SKIPPED: no docker-registry: apt-get install docker-registry, then make setup")
+        pytest.skip("SKIPPED: no docker-registry: make setup, or apt-get install docker-registry")
     port = free_port()
     config = tmp_path / "registry.yaml"
     config.write_text(CONFIG.format(folder=tmp_path / "registry", port=port))

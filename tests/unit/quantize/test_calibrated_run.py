@@ -10,16 +10,19 @@ import pytest
 from quantize import run as runs
 from quantize.architecture import find_architecture
 from quantize.calibration import DrawnSamples
+from quantize.card import write_card
 from quantize.checkpoint import StoredTensor, read_config, read_tensors
 from quantize.errors import PlanViolated, UsageError
 from quantize.llm_compressor import name_rescaled
+from quantize.manifest import update_report
+from quantize.other_environments import find_interpreter
 from quantize.plan import Plan, make_plan
 from quantize.quantization_config import make_quantization_config
 from quantize.recipe import Recipe, read_recipe
 from quantize.show_plan import describe_findings, make_table
 from quantize.verify import verify_files, verify_weights
 from tests.fakes.compressor import install
-from tests.unit.quantize.checkpoints import Tensor, weights, write_checkpoint, write_shards
+from tests.unit.quantize.checkpoints import Tensor, weights, write_checkpoint, write_safetensors, write_shards
 
 LAYER = "model.language_model.layers.1"
 SHAPES = {
@@ -100,6 +103,23 @@ def test_a_run_is_proved_and_reports_what_it_was_shown(source: Path, tmp_path: P
     told = "\n".join(describe_findings(plan, findings))
     assert ("rescaled" in told) == (norms > 0)
     assert ("rescaled" in make_table(plan, tensors=True)) == (norms > 0)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_card_says_on_what_it_was_calibrated(source: Path, tmp_path: Path, recipe: str) -> None:
+    out = run(plan_of(source, recipe), tmp_path)
+    text = write_card(out, "toy", None).read_text()
+    assert "\n\nCalibrated on 3 samples (drawn pictures).\n\n## What is proved\n\n- " in text
+    assert f"{len(MATRICES)} matrices are {'INT8' if recipe == 'w8a8-int8' else '4-bit integers'} with one" in text
+    assert ("2 norms are rescaled" in text) == (recipe != "w4a16")
+    assert "\n\n\n" not in text
+    assert ("  - int8" if recipe == "w8a8-int8" else "  - int4") in text.replace("\n- ", "\n  - ")
+    own = {"from": "own samples", "samples": 2, "sha256": "ab" * 32}
+    report = json.loads((out / "fovea-report.json").read_text())["quantize"]
+    update_report(out, "quantize", {**report, "calibration": own})
+    assert (
+        f"Calibrated on 2 samples (own samples, SHA-256 `{'ab' * 32}`)." in write_card(out, "t", None).read_text()
+    )
 
 
 def test_llm_compressor_is_told_what_the_config_says(source: Path, tmp_path: Path) -> None:
@@ -212,3 +232,20 @@ def test_only_fp8_streams() -> None:
     assert runs.choose_engine(read_recipe("w4a16"), None) == "llmcompressor"
     with pytest.raises(UsageError, match="--engine stream writes FP8 only: w4a16 needs llmcompressor"):
         runs.choose_engine(read_recipe("w4a16"), "stream")
+
+
+def test_a_norm_of_another_type_is_one_sentence_too(source: Path, tmp_path: Path) -> None:
+    plan = plan_of(source, "w8a8-int8")
+    out = run(plan, tmp_path)
+    name = f"{LAYER}.input_layernorm.weight"
+    tensors = {each: (t.dtype, t.shape, t.read()) for each, t in read_tensors(out).items()}
+    write_safetensors(out / "model.safetensors", {**tensors, name: ("F32", (128,), bytes(512))})
+    violations = verify_weights(plan, out).violations
+    assert f"{name}: has another type or shape than promised" in violations
+    assert any("q_proj.weight: is " in each for each in violations)
+
+
+def test_an_interpreter_that_is_not_there_is_one_sentence(source: Path, tmp_path: Path) -> None:
+    for variable in ("FOVEA_QUANTIZE_PYTHON", "FOVEA_ENGINE_PYTHON"):
+        with pytest.raises(UsageError, match=f"{variable}=/nowhere/python: no such interpreter"):
+            find_interpreter("torch", variable, "engine", {variable: "/nowhere/python"})

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,8 @@ def test_a_card_says_what_is_kept_and_why_and_what_is_proved(made: tuple[Plan, P
     assert "| mlp | 3 | 3 | 0.00 | 0.00 |  |" in text
     assert f"SHA-256 `{report['proof']['sight']['sha256']}`" in text
     assert "Not measured yet" in text
+    assert re.search(r"\|\n\n## What is proved\n\n- ", text)  # else the heading would be the table's last row
+    assert "\n\n\n" not in text
     assert all(f"`{pattern}`" in text for pattern in plan.ignore)
     assert list(verify_files(plan, out)) == []
 
