@@ -17,6 +17,7 @@ from server.errors import ConfigError
 from server.images.fetch import FetchLimits, ImageFetcher
 from server.images.resolve import ImageLimits, ImageResolver
 from server.images.tokens import QwenTokenRule
+from server.memory import ByteBudget
 from server.metrics import Metrics
 from server.pipeline import Pipeline
 from server.settings import ImageSettings, Settings
@@ -39,10 +40,15 @@ def make_app(settings: Settings) -> FastAPI:
         admission = settings.admission
         gate = Gate(admission.max_running, admission.max_waiting, admission.wait_timeout_s, metrics)
         pipeline = Pipeline(images, prices, gate, pool, metrics)
-        limits = BodyLimits(settings.http.max_body, settings.http.body_timeout_s)
+        http = settings.http
+        budget = ByteBudget(http.max_bytes_in_flight, http.bytes_wait_s, metrics.bytes_in_flight)
+        limits = BodyLimits(http.max_body, http.body_timeout_s)
         endpoints = [
-            ("/v1/chat/completions", CompletionEndpoint("chat", limits, keys, pipeline, pool, metrics)),
-            ("/v1/completions", CompletionEndpoint("completions", limits, keys, pipeline, pool, metrics)),
+            ("/v1/chat/completions", CompletionEndpoint("chat", limits, keys, pipeline, pool, metrics, budget)),
+            (
+                "/v1/completions",
+                CompletionEndpoint("completions", limits, keys, pipeline, pool, metrics, budget),
+            ),
         ]
         app.router.routes.extend(make_routes(endpoints, keys, pool) + make_probes(pool, metrics))
         await pool.start()

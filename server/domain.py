@@ -15,7 +15,7 @@ class Tenant:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ImageSource:
     """Where one image of a request comes from.
 
@@ -39,6 +39,13 @@ class ParsedRequest:
     text_bytes: int
     images: tuple[ImageSource, ...]
     body: Json
+
+    def forget(self) -> None:
+        """Let go of everything large: the engine's payload has been made of it."""
+        self.body.clear()
+        for source in self.images:
+            source.url = ""
+            source.part.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class Permit:
     cost: Cost
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReadyRequest:
     """A priced request as the engine shall see it. `affinity` is the routing key."""
 
@@ -83,6 +90,10 @@ class ReadyRequest:
     affinity: str
     payload: bytes
     headers: Mapping[str, str]
+
+    def forget(self) -> None:
+        """Let go of the payload: it has been sent and answered."""
+        self.payload = b""
 
 
 @dataclass(slots=True)

@@ -26,6 +26,9 @@ class Metrics:
             "fovea_requests", "Requests answered", ["route", "model", "status", "code"], registry=r
         )
         self.in_flight = Gauge("fovea_requests_in_flight", "Requests being handled", registry=r)
+        self.bytes_in_flight = Gauge(
+            "fovea_bytes_in_flight", "Bytes of bodies and images that requests hold", registry=r
+        )
         self.waiting = Gauge("fovea_requests_waiting", "Requests waiting for admission", registry=r)
         self.wait = Histogram(
             "fovea_admission_wait_seconds", "Time spent waiting for admission", buckets=SECONDS, registry=r

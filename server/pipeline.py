@@ -11,6 +11,7 @@ from server.domain import Answer, Cost, LoadedImage, ParsedRequest, ReadyRequest
 from server.engines.pool import EnginePool
 from server.images.digest import identify
 from server.images.resolve import ImageResolver, encode_data_url
+from server.memory import Holding
 from server.metrics import Metrics
 
 
@@ -27,16 +28,25 @@ class Pipeline:
         self._metrics = metrics
 
     @asynccontextmanager
-    async def answer(self, request: ParsedRequest, tenant: Tenant, request_id: str) -> AsyncIterator[Answer]:
-        """Lend the answer; leaving the block gives the permit back and cancels what the engine still does."""
+    async def answer(
+        self, request: ParsedRequest, tenant: Tenant, request_id: str, holding: Holding
+    ) -> AsyncIterator[Answer]:
+        """Lend the answer; leaving the block gives the permit back and cancels what the engine still does.
+
+        Once the answer begins, nothing of the request is held any more: what `holding` has taken is given back.
+        """
         context = self._pool.context_of(request.model)
-        images = await self._images.resolve(request.images, tenant)
+        images = await self._images.resolve(request.images, tenant, holding)
         cost = self._prices.price(request, images)
         check_fits(cost, context)
         if images:
             self._metrics.image_tokens.observe(cost.image_tokens)
         ready = make_ready(request, images, cost, tenant, request_id)
+        request.forget()
+        del images
         async with self._gate.admit(cost) as permit, self._pool.relay(ready, permit) as answer:
+            ready.forget()
+            holding.give_all()
             yield answer
 
 

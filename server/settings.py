@@ -6,11 +6,11 @@ Only the composition root reads them; every part receives its own section.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from server.errors import ConfigError
@@ -28,6 +28,10 @@ class HttpSettings(Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
     max_body: ByteSize = Field(ByteSize(32 * 1024**2), description="largest request body")
+    max_bytes_in_flight: ByteSize = Field(
+        ByteSize(512 * 1024**2), description="bodies and fetched images of all requests together, until answered"
+    )
+    bytes_wait_s: float = Field(10, gt=0, description="longest wait for a share of these, then 429")
     body_timeout_s: float = Field(60, gt=0, description="time a caller has to send its body")
     drain_s: float = Field(30, ge=0, description="time that running answers have after SIGTERM")
 
@@ -89,6 +93,16 @@ class Settings(BaseSettings):
     images: ImageSettings = ImageSettings()
     admission: AdmissionSettings = AdmissionSettings()
     engines: EngineSettings = EngineSettings()
+
+    @model_validator(mode="after")
+    def the_largest_request_fits(self) -> Self:
+        largest = self.http.max_body + self.images.max_count * self.images.max_bytes
+        if self.http.max_bytes_in_flight < largest:
+            raise ValueError(
+                f"http.max_bytes_in_flight must be at least http.max_body + images.max_count x images.max_bytes, "
+                f"{ByteSize(largest).human_readable()}: no request of the largest kind could ever be taken"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -19,6 +19,7 @@ from server.domain import ParsedRequest, Tenant
 from server.domain import Route as ApiRoute
 from server.engines.pool import EnginePool
 from server.errors import GatewayError, NoEngineReady, UnknownModel, UnknownRoute, WrongMethod
+from server.memory import ByteBudget, Holding
 from server.metrics import Metrics
 from server.pipeline import Pipeline
 
@@ -42,9 +43,11 @@ class CompletionEndpoint:
         pipeline: Pipeline,
         pool: EnginePool,
         metrics: Metrics,
+        budget: ByteBudget,
     ) -> None:
         self._route = route
         self._limits = limits
+        self._budget = budget
         self._keys = keys
         self._pipeline = pipeline
         self._pool = pool
@@ -52,26 +55,33 @@ class CompletionEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         account = Account(self._route, self._metrics, self._pool)
-        with account:
+        with account, self._budget.hold() as holding:
             if scope["method"] != "POST":
                 raise WrongMethod("Use POST here.")
             tenant = self._keys.authenticate(header(scope, b"authorization"))
-            raw = await read_body(scope, receive, self._limits.max_bytes, self._limits.timeout_s)
+            raw = await read_body(scope, receive, self._limits.max_bytes, self._limits.timeout_s, holding)
             account.start_clock()
             request = parse_request(self._route, raw)
             del raw
             account.model = request.model
             try:
-                await until_client_leaves(self._answer(request, tenant, scope, send, account), receive)
+                answering = self._answer(request, tenant, scope, send, account, holding)
+                await until_client_leaves(answering, receive)
             except ClientLeft:
                 if not account.complete:
                     raise
 
     async def _answer(
-        self, request: ParsedRequest, tenant: Tenant, scope: Scope, send: Send, account: "Account"
+        self,
+        request: ParsedRequest,
+        tenant: Tenant,
+        scope: Scope,
+        send: Send,
+        account: "Account",
+        holding: Holding,
     ) -> None:
         request_id = scope["state"]["request_id"]
-        async with self._pipeline.answer(request, tenant, request_id) as answer:
+        async with self._pipeline.answer(request, tenant, request_id, holding) as answer:
             account.first_byte()
             account.failure = await send_answer(answer, send, account.end)
 

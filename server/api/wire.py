@@ -5,6 +5,7 @@ import asyncio
 from starlette.types import Receive, Scope
 
 from server.errors import BodyTooLarge, CallerError
+from server.memory import Holding
 
 
 class ClientLeft(Exception):
@@ -18,11 +19,16 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-async def read_body(scope: Scope, receive: Receive, max_bytes: int, timeout_s: float) -> bytes:
-    """The whole body. Raises BodyTooLarge, before reading where the length is told; CallerError; ClientLeft."""
+async def read_body(scope: Scope, receive: Receive, max_bytes: int, timeout_s: float, holding: Holding) -> bytes:
+    """The whole body, for whose bytes `holding` has a permit before any is read (for the most that it may be,
+    where its length is not told). Raises BodyTooLarge, before reading where it is; BusyError; CallerError;
+    ClientLeft.
+    """
     declared = header(scope, b"content-length")
-    if declared is not None and declared.isdecimal() and int(declared) > max_bytes:
+    permitted = int(declared) if declared is not None and declared.isdecimal() else max_bytes
+    if permitted > max_bytes:
         raise BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
+    await holding.take(permitted)
     chunks: list[bytes] = []
     held = 0
     try:
@@ -37,6 +43,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, timeout_s: f
                     raise BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
                 chunks.append(chunk)
                 if not message.get("more_body", False):
+                    holding.give(permitted - held)
                     return b"".join(chunks)
     except TimeoutError as problem:
         raise CallerError(f"The body did not arrive within {timeout_s:g} s.") from problem

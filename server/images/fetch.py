@@ -17,6 +17,7 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from server.errors import GatewayError, ImageFetchFailed, ImageTooLarge, ImageUrlRefused
+from server.memory import Holding
 
 CHUNK_BYTES = 64 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -76,11 +77,14 @@ class ImageFetcher:
     async def close(self) -> None:
         await self._session.close()
 
-    async def fetch(self, url: str, path: str) -> bytes:
-        """The body behind `url`. Raises ImageUrlRefused, ImageFetchFailed or ImageTooLarge, naming `path`."""
+    async def fetch(self, url: str, path: str, holding: Holding) -> bytes:
+        """The body behind `url`, for whose bytes `holding` has a permit before any is read.
+
+        Raises ImageUrlRefused, ImageFetchFailed or ImageTooLarge, naming `path`; BusyError.
+        """
         try:
             async with asyncio.timeout(self._limits.timeout_s), self._slots:
-                return await self._follow(url, path)
+                return await self._follow(url, path, holding)
         except GatewayError:
             raise
         except AddressRefused as problem:
@@ -96,7 +100,7 @@ class ImageFetcher:
                 raise ImageUrlRefused("The image URL leads to an address that is not public.", path) from problem
             raise ImageFetchFailed("The image could not be fetched from its URL.", path) from problem
 
-    async def _follow(self, text: str, path: str) -> bytes:
+    async def _follow(self, text: str, path: str, holding: Holding) -> bytes:
         url = parse_url(text, path)
         for _ in range(self._limits.max_redirects + 1):
             self._check_url(url, path)
@@ -107,7 +111,7 @@ class ImageFetcher:
                     continue
                 if response.status != 200:
                     raise ImageFetchFailed(f"The image's host answered with status {response.status}.", path)
-                return await self._read(response, path)
+                return await self._read(response, path, holding)
         raise ImageFetchFailed(f"The image URL redirects more than {self._limits.max_redirects} times.", path)
 
     def _check_url(self, url: URL, path: str) -> None:
@@ -117,10 +121,14 @@ class ImageFetcher:
         if not url.raw_host or url.raw_user is not None or url.raw_password is not None:
             raise ImageUrlRefused("The image URL must name a host and hold no credentials.", path)
 
-    async def _read(self, response: aiohttp.ClientResponse, path: str) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, path: str, holding: Holding) -> bytes:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise ImageFetchFailed("The image's host sent a compressed body.", path)
         most = self._limits.max_bytes
+        permitted = most if response.content_length is None else response.content_length
+        if permitted > most:
+            raise ImageTooLarge(f"The image is larger than {most} bytes.", path)
+        await holding.take(permitted)
         chunks: list[bytes] = []
         held = 0
         async for chunk in response.content.iter_chunked(CHUNK_BYTES):
@@ -128,6 +136,7 @@ class ImageFetcher:
             if held > most:
                 raise ImageTooLarge(f"The image is larger than {most} bytes.", path)
             chunks.append(chunk)
+        holding.give(permitted - held)
         return b"".join(chunks)
 
 

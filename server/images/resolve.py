@@ -10,10 +10,11 @@ from typing import TypeVar
 import pybase64
 
 from server.domain import ImageSource, LoadedImage, Tenant
-from server.errors import ImageError, ImageTooLarge, TooManyImages
+from server.errors import BusyError, ImageError, ImageTooLarge, TooManyImages
 from server.images.digest import identify
 from server.images.fetch import ImageFetcher
 from server.images.inspect import inspect_image
+from server.memory import Holding
 from server.metrics import Metrics
 
 T = TypeVar("T")
@@ -48,8 +49,10 @@ class ImageResolver:
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self._fetcher.close()
 
-    async def resolve(self, sources: tuple[ImageSource, ...], tenant: Tenant) -> list[LoadedImage]:
-        """One loaded image a source, in order. Raises the first ImageError and stops the others."""
+    async def resolve(
+        self, sources: tuple[ImageSource, ...], tenant: Tenant, holding: Holding
+    ) -> list[LoadedImage]:
+        """One loaded image a source, in order. Raises the first ImageError or BusyError and stops the others."""
         if len(sources) > self._limits.max_count:
             raise TooManyImages(
                 f"The request holds {len(sources)} images; at most {self._limits.max_count} are taken.",
@@ -57,19 +60,19 @@ class ImageResolver:
             )
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._resolve_one(source, tenant)) for source in sources]
-        except* ImageError as problems:
+                tasks = [group.create_task(self._resolve_one(source, tenant, holding)) for source in sources]
+        except* (ImageError, BusyError) as problems:
             raise problems.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _resolve_one(self, source: ImageSource, tenant: Tenant) -> LoadedImage:
+    async def _resolve_one(self, source: ImageSource, tenant: Tenant, holding: Holding) -> LoadedImage:
         began = time.perf_counter()
         if source.url[:5].lower() == "data:":
             origin = "data"
             data = await self._in_thread(lambda: decode_data_url(source.url, self._limits.max_bytes, source.path))
         else:
             origin = "url"
-            data = await self._fetcher.fetch(source.url, source.path)
+            data = await self._fetcher.fetch(source.url, source.path, holding)
         image = await self._in_thread(lambda: self._check(data, source.path, tenant))
         self._metrics.images.labels(origin, image.media_type).inc()
         self._metrics.image_bytes.observe(len(data))

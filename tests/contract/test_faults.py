@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,35 @@ def test_an_engines_refusal_keeps_its_words_and_gets_a_code_of_ours(engine: Fake
     engine.fail = 400
     error = httpx2.post(url + CHAT, json=chat()).json()["error"]
     assert (error["code"], error["message"]) == ("rejected_by_engine", "the engine says no")
+
+
+def test_bodies_under_way_are_bounded_and_the_next_is_told_to_wait(engine: FakeEngine) -> None:
+    """Two requests that do not fit together: the second waits for the first one's answer to begin, or leaves."""
+    body = orjson.dumps(chat(image_part(RED), text_part("x" * 1_000_000)))
+    limits = {"max_body": 1024**2, "max_bytes_in_flight": 1024**2 + 512, "bytes_wait_s": 0.5}
+    images = {"max_count": 1, "max_bytes": 512}
+    engine.pause_s = 0.4  # five of them to a whole answer, one to the first byte of a stream
+    with serving(engine.app) as engine_url, gateway(engine_url, http=limits, images=images) as url:
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(httpx2.post, url + CHAT, content=body, timeout=20)
+            wait_until(lambda: metric(url, "fovea_bytes_in_flight") == len(body))
+            second = httpx2.post(url + CHAT, content=body)
+            assert (second.status_code, second.json()["error"]["code"]) == (429, "overloaded")
+            assert int(second.headers["retry-after"]) >= 1
+            assert first.result().status_code == 200
+        assert metric(url, "fovea_bytes_in_flight") == 0
+        assert len(engine.chats) == 1
+
+
+def test_what_is_held_is_given_back_when_the_answer_begins(engine: FakeEngine, url: str) -> None:
+    engine.pause_s = 0.3
+    body = {**chat(image_part(RED)), "stream": True}
+    with httpx2.stream("POST", url + CHAT, json=body, timeout=20) as response:
+        frames = response.iter_raw()
+        next(frames)
+        assert metric(url, "fovea_requests_in_flight") == 1
+        assert metric(url, "fovea_bytes_in_flight") == 0
+        assert b"[DONE]" in b"".join(frames)
 
 
 def test_an_overloaded_engine_is_said_to_be_with_retry_after(engine: FakeEngine, url: str) -> None:

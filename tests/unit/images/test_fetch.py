@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from aiohttp.resolver import ThreadedResolver
+from prometheus_client import CollectorRegistry, Gauge
 
 from server.errors import ImageFetchFailed, ImageUrlRefused
 from server.images.fetch import FetchLimits, ImageFetcher, is_public
+from server.memory import ByteBudget, Holding
 
 PRIVATE = [
     "127.0.0.1",
@@ -58,6 +60,9 @@ LOOPBACK = [
 ]  # fmt: skip
 
 
+HELD = Holding(ByteBudget(10_000, 1, Gauge("held", "bytes", registry=CollectorRegistry())))
+
+
 @pytest.fixture
 async def fetcher() -> AsyncIterator[ImageFetcher]:
     limits = FetchLimits(
@@ -94,7 +99,7 @@ async def test_no_spelling_of_loopback_is_connected_to(
     fetcher: ImageFetcher, visitors: tuple[int, list[object]], host: str
 ) -> None:
     with pytest.raises(ImageUrlRefused) as refused:
-        await fetcher.fetch(f"http://{host}:{visitors[0]}/a.png", "here")
+        await fetcher.fetch(f"http://{host}:{visitors[0]}/a.png", "here", HELD)
     assert refused.value.param == "here"
     assert "127" not in refused.value.message
 
@@ -105,7 +110,7 @@ async def test_nor_is_a_name_with_a_dot_behind_it(
 ) -> None:
     """Some resolvers know it, others do not."""
     with pytest.raises((ImageUrlRefused, ImageFetchFailed)):
-        await fetcher.fetch(f"http://{host}:{visitors[0]}/a.png", "here")
+        await fetcher.fetch(f"http://{host}:{visitors[0]}/a.png", "here", HELD)
 
 
 async def test_a_name_that_changes_its_mind_gains_nothing(
@@ -119,7 +124,7 @@ async def test_a_name_that_changes_its_mind_gains_nothing(
 
     monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
     with pytest.raises(ImageUrlRefused, match="an address that is not public"):
-        await fetcher.fetch(f"http://rebound.example:{visitors[0]}/a.png", "here")
+        await fetcher.fetch(f"http://rebound.example:{visitors[0]}/a.png", "here", HELD)
 
 
 @pytest.mark.parametrize(
@@ -132,5 +137,5 @@ async def test_a_name_that_changes_its_mind_gains_nothing(
 )  # fmt: skip
 async def test_what_is_no_url_of_a_picture_is_refused(fetcher: ImageFetcher, url: str) -> None:
     with pytest.raises((ImageUrlRefused, ImageFetchFailed)) as refused:
-        await fetcher.fetch(url, "here")
+        await fetcher.fetch(url, "here", HELD)
     assert "secret" not in refused.value.message
