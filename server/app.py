@@ -16,6 +16,7 @@ from server.engines.pool import EnginePool
 from server.errors import ConfigError
 from server.images.fetch import FetchLimits, ImageFetcher
 from server.images.resolve import ImageLimits, ImageResolver
+from server.images.shared_fetches import SharedFetches
 from server.images.tokens import QwenTokenRule
 from server.memory import ByteBudget
 from server.metrics import Metrics
@@ -35,14 +36,14 @@ def make_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         """What needs the running event loop is built here, and taken down in reverse order."""
         pool = make_pool(settings, metrics)
-        images = make_images(settings.images, metrics)
         keys = KeyRing(settings.auth.key_hashes)
         admission = settings.admission
         gate = Gate(admission.max_running, admission.max_waiting, admission.wait_timeout_s, metrics)
-        pipeline = Pipeline(images, prices, gate, pool, metrics)
         http = settings.http
         budget = ByteBudget(http.max_bytes_in_flight, http.bytes_wait_s, metrics.bytes_in_flight)
+        images = make_images(settings.images, metrics, budget)
         limits = BodyLimits(http.max_body, http.body_timeout_s)
+        pipeline = Pipeline(images, prices, gate, pool, metrics)
         endpoints = [
             ("/v1/chat/completions", CompletionEndpoint("chat", limits, keys, pipeline, pool, metrics, budget)),
             (
@@ -70,17 +71,25 @@ def make_pool(settings: Settings, metrics: Metrics) -> EnginePool:
     return EnginePool(clients, engines.poll_s, metrics)
 
 
-def make_images(images: ImageSettings, metrics: Metrics) -> ImageResolver:
+def make_images(images: ImageSettings, metrics: Metrics, budget: ByteBudget) -> ImageResolver:
     fetcher = ImageFetcher(
         FetchLimits(
             max_bytes=images.max_bytes,
             timeout_s=images.fetch_timeout_s,
+            connect_s=images.fetch_connect_s,
+            first_byte_s=images.fetch_first_byte_s,
             max_redirects=images.max_redirects,
             max_fetches=images.max_fetches,
+            max_per_host=images.max_fetches_per_host,
             allow_http=images.allow_http,
             allow_private_addresses=images.allow_private_addresses,
+            allow_domains=images.allow_domains,
+            deny_domains=images.deny_domains,
             ca_file=images.ca_file,
+            default_ttl_s=images.fetch_ttl_s,
+            max_ttl_s=images.fetch_max_ttl_s,
         )
     )
+    fetches = SharedFetches(fetcher, budget, images.fetch_cache, metrics)
     limits = ImageLimits(images.max_count, images.max_bytes, images.max_pixels)
-    return ImageResolver(limits, fetcher, metrics, images.decode_threads, images.isolate_tenants)
+    return ImageResolver(limits, fetches, metrics, images.decode_threads, images.isolate_tenants)

@@ -26,6 +26,8 @@
 The text of an error is shown to callers: it names no address of ours and holds no image data.
 """
 
+from typing import Self
+
 
 class GatewayError(Exception):
     """An answer that is not a completion. `param` is the offending part's path in the request body."""
@@ -80,6 +82,10 @@ class ContextTooLong(CallerError):
 
 class ImageError(CallerError):
     code = "invalid_image"
+
+    def at(self, param: str) -> Self:
+        """The same of one part of a request."""
+        return type(self)(self.message, param)
 
 
 class ImageUrlRefused(ImageError):

@@ -50,6 +50,12 @@ class Metrics:
         self.images = Counter(
             "fovea_images", "Images accepted, by where they came from", ["source", "format"], registry=r
         )
+        self.image_fetches = Counter(
+            "fovea_image_fetches",
+            "Images by URL: fetched, revalidated, cached, shared with one under way, or failed",
+            ["outcome"],
+            registry=r,
+        )
         self.image_bytes = Histogram("fovea_image_bytes", "Size of accepted images", buckets=BYTES, registry=r)
         self.image_tokens = Histogram(
             "fovea_image_tokens", "Tokens that a request's images take", buckets=TOKENS, registry=r

@@ -4,6 +4,7 @@ Only the composition root reads them; every part receives its own section.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -49,11 +50,27 @@ class ImageSettings(Section):
     allow_http: bool = Field(False, description="fetch http:// as well as https://")
     allow_private_addresses: bool = Field(False, description="fetch from private and loopback addresses")
     ca_file: Path | None = Field(None, description="certificates to trust when fetching, besides the system's")
+    allow_domains: tuple[str, ...] = Field((), description="fetch from these and what is below them only")
+    deny_domains: tuple[str, ...] = Field((), description="never fetch from these or what is below them")
     fetch_timeout_s: float = Field(15, gt=0, description="for the whole of a fetch, redirects included")
+    fetch_connect_s: float = Field(5, gt=0, description="to connect to a host")
+    fetch_first_byte_s: float = Field(10, gt=0, description="for a host's answer to begin, connecting included")
     max_redirects: int = Field(3, ge=0, description="hops a fetch may follow, each checked anew")
     max_fetches: int = Field(32, gt=0, description="fetches under way at once")
+    max_fetches_per_host: int = Field(8, gt=0, description="of these to one host")
+    fetch_cache: ByteSize = Field(ByteSize(128 * 1024**2), description="bytes of fetched images that are kept")
+    fetch_ttl_s: float = Field(60, ge=0, description="how long, where the host does not say")
+    fetch_max_ttl_s: float = Field(3600, ge=0, description="how long at most, whatever the host says")
     decode_threads: int = Field(2, gt=0, description="threads that decode and check images")
     isolate_tenants: bool = Field(True, description="equal images of two tenants get different identities")
+
+    @field_validator("allow_domains", "deny_domains")
+    @classmethod
+    def check_domains(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
+        for domain in domains:
+            if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", domain):
+                raise ValueError(f"'{domain}' is not a domain like example.com (lower case; IDN as xn--...)")
+        return domains
 
 
 class AdmissionSettings(Section):
@@ -96,10 +113,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def the_largest_request_fits(self) -> Self:
-        largest = self.http.max_body + self.images.max_count * self.images.max_bytes
+        # One more: a fetched image is held by its fetch until its request has taken its own permit.
+        largest = self.http.max_body + (self.images.max_count + 1) * self.images.max_bytes
         if self.http.max_bytes_in_flight < largest:
             raise ValueError(
-                f"http.max_bytes_in_flight must be at least http.max_body + images.max_count x images.max_bytes, "
+                "http.max_bytes_in_flight must be at least "
+                "http.max_body + (images.max_count + 1) x images.max_bytes, "
                 f"{ByteSize(largest).human_readable()}: no request of the largest kind could ever be taken"
             )
         return self

@@ -12,8 +12,8 @@ import pybase64
 from server.domain import ImageSource, LoadedImage, Tenant
 from server.errors import BusyError, ImageError, ImageTooLarge, TooManyImages
 from server.images.digest import identify
-from server.images.fetch import ImageFetcher
 from server.images.inspect import inspect_image
+from server.images.shared_fetches import SharedFetches
 from server.memory import Holding
 from server.metrics import Metrics
 
@@ -34,20 +34,20 @@ class ImageResolver:
     def __init__(
         self,
         limits: ImageLimits,
-        fetcher: ImageFetcher,
+        fetches: SharedFetches,
         metrics: Metrics,
         threads: int,
         isolate_tenants: bool,
     ) -> None:
         self._limits = limits
-        self._fetcher = fetcher
+        self._fetches = fetches
         self._metrics = metrics
         self._isolate = isolate_tenants
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="image")
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        await self._fetcher.close()
+        await self._fetches.close()
 
     async def resolve(
         self, sources: tuple[ImageSource, ...], tenant: Tenant, holding: Holding
@@ -72,12 +72,18 @@ class ImageResolver:
             data = await self._in_thread(lambda: decode_data_url(source.url, self._limits.max_bytes, source.path))
         else:
             origin = "url"
-            data = await self._fetcher.fetch(source.url, source.path, holding)
+            data = await self._fetch(source, tenant, holding)
         image = await self._in_thread(lambda: self._check(data, source.path, tenant))
         self._metrics.images.labels(origin, image.media_type).inc()
         self._metrics.image_bytes.observe(len(data))
         self._metrics.image_seconds.labels(origin).observe(time.perf_counter() - began)
         return image
+
+    async def _fetch(self, source: ImageSource, tenant: Tenant, holding: Holding) -> bytes:
+        try:
+            return await self._fetches.get(source.url, tenant.name if self._isolate else None, holding)
+        except ImageError as problem:
+            raise problem.at(source.path) from problem
 
     def _check(self, data: bytes, path: str, tenant: Tenant) -> LoadedImage:
         seen = inspect_image(data, self._limits.max_pixels, path)

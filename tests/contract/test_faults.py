@@ -113,7 +113,7 @@ def test_an_engines_refusal_keeps_its_words_and_gets_a_code_of_ours(engine: Fake
 def test_bodies_under_way_are_bounded_and_the_next_is_told_to_wait(engine: FakeEngine) -> None:
     """Two requests that do not fit together: the second waits for the first one's answer to begin, or leaves."""
     body = orjson.dumps(chat(image_part(RED), text_part("x" * 1_000_000)))
-    limits = {"max_body": 1024**2, "max_bytes_in_flight": 1024**2 + 512, "bytes_wait_s": 0.5}
+    limits = {"max_body": 1024**2, "max_bytes_in_flight": 1024**2 + 1024, "bytes_wait_s": 0.5}
     images = {"max_count": 1, "max_bytes": 512}
     engine.pause_s = 0.4  # five of them to a whole answer, one to the first byte of a stream
     with serving(engine.app) as engine_url, gateway(engine_url, http=limits, images=images) as url:
@@ -261,6 +261,35 @@ def test_a_url_is_fetched_by_the_gateway_and_never_shown_to_the_engine() -> None
         assert ask("/missing") == "image_fetch_failed"
     seen = [body["messages"][0]["content"][0]["image_url"] for body in engine.chats]
     assert seen == [{"url": data_url(RED), "detail": "low"}] * 2
+
+
+def test_one_url_is_fetched_once_by_many_requests_and_kept_as_long_as_its_host_says() -> None:
+    engine, asked = FakeEngine(), []
+
+    async def slow_picture(request: Request) -> Response:
+        asked.append(request.headers.get("if-none-match"))
+        await asyncio.sleep(0.3)
+        if asked[-1] == '"1"':
+            return Response(status_code=304)
+        return Response(RED, headers={"etag": '"1"', "cache-control": request.query_params["say"]})
+
+    host_app = Starlette(routes=[Route("/picture", slow_picture)])
+    images = {"allow_http": True, "allow_private_addresses": True}
+    with serving(engine.app) as engine_url, serving(host_app) as host, gateway(engine_url, images=images) as url:
+
+        def ask(say: str) -> int:
+            part = {"type": "image_url", "image_url": {"url": f"{host}/picture?say={say}"}}
+            return httpx2.post(url + CHAT, json=chat(part), timeout=30).status_code
+
+        with ThreadPoolExecutor(20) as pool:
+            assert set(pool.map(ask, ["max-age=60"] * 100)) == {200}
+        assert asked == [None]
+        assert [ask("no-cache"), ask("no-cache")] == [200, 200]
+        assert asked == [None, None, '"1"']
+        assert [ask("no-store"), ask("no-store")] == [200, 200]
+        assert asked == [None, None, '"1"', None, None]
+        assert metric(url, "fovea_bytes_in_flight") == 0
+    assert {body["messages"][0]["content"][0]["image_url"]["url"] for body in engine.chats} == {data_url(RED)}
 
 
 def test_https_is_verified(tmp_path: Path) -> None:

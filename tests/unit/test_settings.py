@@ -54,7 +54,16 @@ def test_a_broken_file_stops_the_start(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_budget_that_no_large_request_would_ever_get_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOVEA_HTTP__MAX_BYTES_IN_FLIGHT", "300MiB")
-    with pytest.raises(ConfigError, match=r"at least http\.max_body \+ images\.max_count x images\.max_bytes, 352"):
+    with pytest.raises(
+        ConfigError, match=r"at least http\.max_body \+ \(images\.max_count \+ 1\) x images\.max_bytes, 372"
+    ):
         read_settings()
     monkeypatch.setenv("FOVEA_IMAGES__MAX_COUNT", "8")
     assert read_settings().http.max_bytes_in_flight == 300 * 1024**2
+
+
+@pytest.mark.parametrize("domain", ["Example.com", "*.example.com", "https://example.com", "bücher.example", ""])
+def test_a_domain_that_would_match_nothing_is_refused(domain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOVEA_IMAGES__DENY_DOMAINS", f'["{domain}"]')
+    with pytest.raises(ConfigError, match=r"is not a domain like example\.com"):
+        read_settings()

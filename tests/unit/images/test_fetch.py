@@ -7,7 +7,9 @@ from aiohttp.resolver import ThreadedResolver
 from prometheus_client import CollectorRegistry, Gauge
 
 from server.errors import ImageFetchFailed, ImageUrlRefused
-from server.images.fetch import FetchLimits, ImageFetcher, is_public
+from server.images.addresses import is_public, is_within
+from server.images.fetch import FetchLimits, ImageFetcher
+from server.images.freshness import Validators
 from server.memory import ByteBudget, Holding
 
 PRIVATE = [
@@ -68,11 +70,18 @@ async def fetcher() -> AsyncIterator[ImageFetcher]:
     limits = FetchLimits(
         max_bytes=1000,
         timeout_s=5,
+        connect_s=2,
+        first_byte_s=3,
         max_redirects=1,
         max_fetches=2,
+        max_per_host=2,
         allow_http=True,
         allow_private_addresses=False,
+        allow_domains=(),
+        deny_domains=("denied.example",),
         ca_file=None,
+        default_ttl_s=60,
+        max_ttl_s=60,
     )
     fetcher = ImageFetcher(limits)
     yield fetcher
@@ -99,8 +108,7 @@ async def test_no_spelling_of_loopback_is_connected_to(
     fetcher: ImageFetcher, visitors: tuple[int, list[object]], host: str
 ) -> None:
     with pytest.raises(ImageUrlRefused) as refused:
-        await fetcher.fetch(f"http://{host}:{visitors[0]}/a.png", "here", HELD)
-    assert refused.value.param == "here"
+        await fetcher.fetch(f"http://{host}:{visitors[0]}/a.png", Validators(), HELD)
     assert "127" not in refused.value.message
 
 
@@ -110,7 +118,7 @@ async def test_nor_is_a_name_with_a_dot_behind_it(
 ) -> None:
     """Some resolvers know it, others do not."""
     with pytest.raises((ImageUrlRefused, ImageFetchFailed)):
-        await fetcher.fetch(f"http://{host}:{visitors[0]}/a.png", "here", HELD)
+        await fetcher.fetch(f"http://{host}:{visitors[0]}/a.png", Validators(), HELD)
 
 
 async def test_a_name_that_changes_its_mind_gains_nothing(
@@ -124,7 +132,7 @@ async def test_a_name_that_changes_its_mind_gains_nothing(
 
     monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
     with pytest.raises(ImageUrlRefused, match="an address that is not public"):
-        await fetcher.fetch(f"http://rebound.example:{visitors[0]}/a.png", "here", HELD)
+        await fetcher.fetch(f"http://rebound.example:{visitors[0]}/a.png", Validators(), HELD)
 
 
 @pytest.mark.parametrize(
@@ -137,5 +145,21 @@ async def test_a_name_that_changes_its_mind_gains_nothing(
 )  # fmt: skip
 async def test_what_is_no_url_of_a_picture_is_refused(fetcher: ImageFetcher, url: str) -> None:
     with pytest.raises((ImageUrlRefused, ImageFetchFailed)) as refused:
-        await fetcher.fetch(url, "here", HELD)
+        await fetcher.fetch(url, Validators(), HELD)
     assert "secret" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "host", ["denied.example", "a.denied.example", "DENIED.example", "denied.example.", "ⓓenied.example"]
+)
+async def test_a_denied_domain_is_not_even_looked_up(fetcher: ImageFetcher, host: str) -> None:
+    with pytest.raises(ImageUrlRefused, match="not fetched from this host"):
+        await fetcher.fetch(f"https://{host}/a.png", Validators(), HELD)
+
+
+@pytest.mark.parametrize(
+    ("host", "within"),
+    [("a.b", True), ("x.a.b", True), ("A.B.", True), ("xa.b", False), ("b", False), ("a.b.c", False)],
+)
+def test_a_domain_is_itself_and_what_is_below_it(host: str, within: bool) -> None:
+    assert is_within(host, ("a.b",)) == within
