@@ -1,0 +1,94 @@
+"""/v1/chat/completions: messages, and the parts of their content."""
+
+from typing import Any
+
+from server.api.parsing.fields import OPENAI_FIELDS, VLLM_FIELDS, refuse_fields
+from server.domain import ImageSource, Json
+from server.errors import CallerError
+
+FIELDS = (
+    OPENAI_FIELDS
+    | VLLM_FIELDS
+    | frozenset(
+        "messages max_completion_tokens tools tool_choice parallel_tool_calls top_logprobs reasoning_effort"
+        " include_reasoning verbosity prediction modalities add_generation_prompt continue_final_message"
+        " chat_template_kwargs".split()
+    )
+)
+IMAGE_PART_FIELDS = frozenset({"type", "image_url"})
+IMAGE_URL_FIELDS = frozenset({"url", "detail"})
+PASSED_PARTS = frozenset({"text", "refusal"})
+MOST_MESSAGES = 4096
+
+
+def parse(body: Json) -> tuple[list[ImageSource], int]:
+    """The images of a conversation in order, and the bytes of its text. Raises FieldRefused or CallerError."""
+    return parse_messages(body.get("messages"))
+
+
+def parse_messages(messages: Any) -> tuple[list[ImageSource], int]:
+    """The images of a conversation in order, and the bytes of its text."""
+    if not isinstance(messages, list) or not messages:
+        raise CallerError("The field 'messages' must be a list with at least one message.", "messages")
+    if len(messages) > MOST_MESSAGES:
+        raise CallerError(f"At most {MOST_MESSAGES} messages are taken.", "messages")
+    images: list[ImageSource] = []
+    text_bytes = 0
+    for index, message in enumerate(messages):
+        path = f"messages[{index}]"
+        if not isinstance(message, dict):
+            raise CallerError("A message must be an object.", path)
+        if not isinstance(message.get("role"), str):
+            raise CallerError("A message must have a role.", f"{path}.role")
+        text_bytes += parse_content(message.get("content"), f"{path}.content", images)
+    return images, text_bytes
+
+
+def parse_content(content: Any, path: str, images: list[ImageSource]) -> int:
+    """Bytes of text in one message's content; its images are appended to `images`."""
+    if content is None:
+        return 0
+    if isinstance(content, str):
+        return len(content)
+    if not isinstance(content, list):
+        raise CallerError("Content must be a string or a list of parts.", path)
+    text_bytes = 0
+    for index, part in enumerate(content):
+        part_path = f"{path}[{index}]"
+        if not isinstance(part, dict):
+            raise CallerError("A content part must be an object.", part_path)
+        kind = part.get("type")
+        if kind == "image_url":
+            images.append(parse_image_part(part, part_path))
+        elif isinstance(kind, str) and kind in PASSED_PARTS:
+            text_bytes += parse_text_part(part, kind, part_path)
+        else:
+            raise CallerError(
+                "Content parts of this type are not taken: use text or image_url.", f"{part_path}.type"
+            )
+    return text_bytes
+
+
+def parse_text_part(part: Json, kind: str, path: str) -> int:
+    refuse_fields(part, frozenset({"type", kind}), path)
+    text = part.get(kind)
+    if not isinstance(text, str):
+        raise CallerError(f"A {kind} part must hold a string.", f"{path}.{kind}")
+    return len(text)
+
+
+def parse_image_part(part: Json, path: str) -> ImageSource:
+    refuse_fields(part, IMAGE_PART_FIELDS, path)
+    image = part.get("image_url")
+    if isinstance(image, str):
+        url: Any = image
+    elif isinstance(image, dict):
+        refuse_fields(image, IMAGE_URL_FIELDS, f"{path}.image_url")
+        url = image.get("url")
+        if image.get("detail", "auto") not in ("auto", "low", "high"):
+            raise CallerError("The detail of an image is auto, low or high.", f"{path}.image_url.detail")
+    else:
+        url = None
+    if not isinstance(url, str) or not url:
+        raise CallerError("An image part must hold image_url.url.", f"{path}.image_url")
+    return ImageSource(f"{path}.image_url", url, part)
