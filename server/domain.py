@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 Json = dict[str, Any]
 Route = Literal["chat", "completions"]
+Detail = Literal["auto", "low", "high"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,13 @@ class ImageSource:
     """Where one image of a request comes from.
 
     `path` locates the part (`messages[0].content[1].image_url`); `part` is the part inside the parsed body,
-    which the pipeline rewrites in place once the image is resolved.
+    which the pipeline rewrites in place once the image is resolved. `detail` is what the caller asks for.
     """
 
     path: str
     url: str
     part: Json
+    detail: Detail = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from server.api.parsing.fields import OPENAI_FIELDS, VLLM_FIELDS, refuse_fields
-from server.domain import ImageSource, Json
+from server.domain import Detail, ImageSource, Json
 from server.errors import CallerError
 
 FIELDS = (
@@ -17,6 +17,7 @@ FIELDS = (
 )
 IMAGE_PART_FIELDS = frozenset({"type", "image_url"})
 IMAGE_URL_FIELDS = frozenset({"url", "detail"})
+DETAILS: dict[str, Detail] = {"auto": "auto", "low": "low", "high": "high"}
 PASSED_PARTS = frozenset({"text", "refusal"})
 MOST_MESSAGES = 4096
 
@@ -80,15 +81,24 @@ def parse_text_part(part: Json, kind: str, path: str) -> int:
 def parse_image_part(part: Json, path: str) -> ImageSource:
     refuse_fields(part, IMAGE_PART_FIELDS, path)
     image = part.get("image_url")
+    detail: Detail = "auto"
     if isinstance(image, str):
         url: Any = image
     elif isinstance(image, dict):
         refuse_fields(image, IMAGE_URL_FIELDS, f"{path}.image_url")
         url = image.get("url")
-        if image.get("detail", "auto") not in ("auto", "low", "high"):
-            raise CallerError("The detail of an image is auto, low or high.", f"{path}.image_url.detail")
+        detail = parse_detail(image.get("detail"), f"{path}.image_url.detail")
     else:
         url = None
     if not isinstance(url, str) or not url:
         raise CallerError("An image part must hold image_url.url.", f"{path}.image_url")
-    return ImageSource(f"{path}.image_url", url, part)
+    return ImageSource(f"{path}.image_url", url, part, detail)
+
+
+def parse_detail(detail: Any, path: str) -> Detail:
+    """How closely the model shall look; absent: auto."""
+    if detail is None:
+        return "auto"
+    if isinstance(detail, str) and detail in DETAILS:
+        return DETAILS[detail]
+    raise CallerError("The detail of an image is auto, low or high.", path)
