@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -10,7 +11,10 @@ from server.admission.gate import Gate
 from server.admission.keys import KeyRing
 from server.admission.price import PriceList
 from server.api.middleware import ErrorsAsProblems, RequestLog
+from server.api.parse import parse_request
+from server.api.problems import OpenAIWording
 from server.api.routes import BodyLimits, CompletionEndpoint, answer_http_exception, make_probes, make_routes
+from server.api.surface import Surface, Wording
 from server.engines.client import EngineClient, EngineTimeouts
 from server.engines.pool import EnginePool
 from server.errors import ConfigError
@@ -22,6 +26,12 @@ from server.memory import ByteBudget
 from server.metrics import Metrics
 from server.pipeline import Pipeline
 from server.settings import ImageSettings, Settings
+
+OPENAI = OpenAIWording()
+SURFACES = {
+    "/v1/chat/completions": Surface("chat", partial(parse_request, "chat"), OPENAI),
+    "/v1/completions": Surface("completions", partial(parse_request, "completions"), OPENAI),
+}
 
 
 def make_app(settings: Settings) -> FastAPI:
@@ -45,11 +55,8 @@ def make_app(settings: Settings) -> FastAPI:
         limits = BodyLimits(http.max_body, http.body_timeout_s)
         pipeline = Pipeline(images, prices, gate, pool, metrics)
         endpoints = [
-            ("/v1/chat/completions", CompletionEndpoint("chat", limits, keys, pipeline, pool, metrics, budget)),
-            (
-                "/v1/completions",
-                CompletionEndpoint("completions", limits, keys, pipeline, pool, metrics, budget),
-            ),
+            (path, CompletionEndpoint(surface, limits, keys, pipeline, pool, metrics, budget))
+            for path, surface in SURFACES.items()
         ]
         app.router.routes.extend(make_routes(endpoints, keys, pool) + make_probes(pool, metrics))
         await pool.start()
@@ -59,9 +66,14 @@ def make_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Fovea", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(HTTPException, answer_http_exception)
-    app.add_middleware(ErrorsAsProblems)
+    app.add_middleware(ErrorsAsProblems, wording_of=wording_of)
     app.add_middleware(RequestLog)
     return app
+
+
+def wording_of(path: str) -> Wording:
+    """How errors are told at a path, whether or not there is anything at it."""
+    return OPENAI
 
 
 def make_pool(settings: Settings, metrics: Metrics) -> EnginePool:

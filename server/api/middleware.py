@@ -3,10 +3,12 @@
 import logging
 import time
 import uuid
+from collections.abc import Callable
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.api.problems import problem_response
+from server.api.surface import Wording
 from server.api.wire import ClientLeft
 from server.errors import GatewayError, InternalError
 
@@ -45,10 +47,11 @@ class RequestLog:
 
 
 class ErrorsAsProblems:
-    """Gateway errors, and bugs, become OpenAI-shaped answers if nothing has been sent yet."""
+    """Gateway errors, and bugs, become answers in the path's own wording if nothing has been sent yet."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, wording_of: Callable[[str], Wording]) -> None:
         self._app = app
+        self._wording_of = wording_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -63,7 +66,7 @@ class ErrorsAsProblems:
         except GatewayError as problem:
             if started:
                 raise
-            await problem_response(problem)(scope, receive, send)
+            await self._word(problem, scope)(scope, receive, send)
         except ClientLeft:
             raise
         except Exception as bug:
@@ -77,4 +80,8 @@ class ErrorsAsProblems:
             if started:
                 raise
             error = InternalError("The gateway failed; its log says more under this request's id.")
-            await problem_response(error)(scope, receive, send)
+            await self._word(error, scope)(scope, receive, send)
+
+    def _word(self, error: GatewayError, scope: Scope) -> Response:
+        request_id = scope.get("state", {}).get("request_id", "")
+        return self._wording_of(scope["path"]).response(error, request_id)

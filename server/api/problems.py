@@ -6,6 +6,15 @@ from starlette.responses import Response
 from server.errors import BusyError, GatewayError, Unauthenticated
 
 
+class OpenAIWording:
+    def response(self, error: GatewayError, request_id: str) -> Response:
+        return problem_response(error, problem_body(error))
+
+    def event(self, error: GatewayError, request_id: str) -> bytes:
+        """The server-sent event that ends a stream which failed after its first byte."""
+        return b"data: " + problem_body(error) + b"\n\n"
+
+
 def problem_body(error: GatewayError) -> bytes:
     return orjson.dumps(
         {
@@ -19,15 +28,11 @@ def problem_body(error: GatewayError) -> bytes:
     )
 
 
-def problem_response(error: GatewayError) -> Response:
+def problem_response(error: GatewayError, body: bytes) -> Response:
+    """Status and headers are the same in all wordings."""
     headers = {}
     if isinstance(error, BusyError):
         headers["retry-after"] = str(error.retry_after_s)
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"
-    return Response(problem_body(error), error.status, headers, "application/json")
-
-
-def problem_event(error: GatewayError) -> bytes:
-    """The server-sent event that ends a stream which failed after its first byte."""
-    return b"data: " + problem_body(error) + b"\n\n"
+    return Response(body, error.status, headers, "application/json")

@@ -2,7 +2,9 @@
 
 import logging
 import time
+from contextlib import aclosing
 from dataclasses import dataclass
+from typing import NoReturn
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,12 +13,10 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from server.admission.keys import KeyRing
-from server.api.parse import parse_request
-from server.api.problems import problem_response
 from server.api.stream import send_answer, until_client_leaves
+from server.api.surface import Surface
 from server.api.wire import ClientLeft, header, read_body
 from server.domain import ParsedRequest, Tenant
-from server.domain import Route as ApiRoute
 from server.engines.pool import EnginePool
 from server.errors import GatewayError, NoEngineReady, UnknownModel, UnknownRoute, WrongMethod
 from server.memory import ByteBudget, Holding
@@ -37,7 +37,7 @@ class CompletionEndpoint:
 
     def __init__(
         self,
-        route: ApiRoute,
+        surface: Surface,
         limits: BodyLimits,
         keys: KeyRing,
         pipeline: Pipeline,
@@ -45,7 +45,7 @@ class CompletionEndpoint:
         metrics: Metrics,
         budget: ByteBudget,
     ) -> None:
-        self._route = route
+        self._surface = surface
         self._limits = limits
         self._budget = budget
         self._keys = keys
@@ -54,14 +54,14 @@ class CompletionEndpoint:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        account = Account(self._route, self._metrics, self._pool)
+        account = Account(self._surface.label, self._metrics, self._pool)
         with account, self._budget.hold() as holding:
             if scope["method"] != "POST":
                 raise WrongMethod("Use POST here.")
             tenant = self._keys.authenticate(header(scope, b"authorization"))
             raw = await read_body(scope, receive, self._limits.max_bytes, self._limits.timeout_s, holding)
             account.start_clock()
-            request = parse_request(self._route, raw)
+            request = self._surface.parse(raw)
             del raw
             account.model = request.model
             try:
@@ -83,7 +83,9 @@ class CompletionEndpoint:
         request_id = scope["state"]["request_id"]
         async with self._pipeline.answer(request, tenant, request_id, holding) as answer:
             account.first_byte()
-            account.failure = await send_answer(answer, send, account.end)
+            told = await self._surface.tell(answer)
+            async with aclosing(told.frames):
+                account.failure = await send_answer(told, self._surface, request_id, send, account.end)
 
 
 class Account:
@@ -182,9 +184,9 @@ def model_card(name: str, context: int | None) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "fovea", "max_model_len": context}
 
 
-async def answer_http_exception(request: Request, exc: Exception) -> Response:
-    """Starlette's own 404 and 405 in our words."""
+async def answer_http_exception(request: Request, exc: Exception) -> NoReturn:
+    """Starlette's own 404 and 405 become errors of ours, which are worded as all others are."""
     status = exc.status_code if isinstance(exc, HTTPException) else 500
     if status == 405:
-        return problem_response(WrongMethod(f"{request.method} is not allowed here."))
-    return problem_response(UnknownRoute("There is nothing at this path."))
+        raise WrongMethod(f"{request.method} is not allowed here.")
+    raise UnknownRoute("There is nothing at this path.")

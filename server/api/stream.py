@@ -6,12 +6,10 @@ from typing import Any
 
 from starlette.types import Receive, Send
 
-from server.api.problems import problem_event
+from server.api.surface import Surface
 from server.api.wire import ClientLeft
 from server.domain import Answer
 from server.errors import EngineError
-
-END_OF_EVENTS = b"data: [DONE]\n\n"
 
 
 async def until_client_leaves(work: Coroutine[Any, Any, None], receive: Receive) -> None:
@@ -29,7 +27,9 @@ async def until_client_leaves(work: Coroutine[Any, Any, None], receive: Receive)
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def send_answer(answer: Answer, send: Send, on_end: Callable[[], None]) -> EngineError | None:
+async def send_answer(
+    answer: Answer, surface: Surface, request_id: str, send: Send, on_end: Callable[[], None]
+) -> EngineError | None:
     """Send status, headers and every frame; call `on_end` once the caller has all that it needs.
 
     An engine that fails after the first byte ends the stream with an error event, never silently: that error
@@ -47,12 +47,13 @@ async def send_answer(answer: Answer, send: Send, on_end: Callable[[], None]) ->
         async for frame in answer.frames:
             await send({"type": "http.response.body", "body": frame, "more_body": True})
             # Callers hang up as soon as they have read this, which is not leaving early.
-            if frame.endswith(END_OF_EVENTS):
+            if frame.endswith(surface.last_event):
                 on_end()
         on_end()
     except EngineError as problem:
         failure = problem
-        await send({"type": "http.response.body", "body": problem_event(problem), "more_body": True})
+        event = surface.wording.event(problem, request_id)
+        await send({"type": "http.response.body", "body": event, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
     return failure
 

@@ -5,7 +5,7 @@ import pytest
 
 import server.engines.client  # noqa: F401 - declares an error of its own
 from server import errors
-from server.api.problems import problem_event, problem_response
+from server.api.problems import OpenAIWording
 from server.errors import BusyError, GatewayError
 
 
@@ -23,15 +23,15 @@ def test_every_error_has_a_code_of_its_own() -> None:
 @pytest.mark.parametrize("kind", list(leaves()))
 def test_every_error_answers_in_openais_shape(kind: type[GatewayError]) -> None:
     error = kind("what to do")
-    response = problem_response(error)
+    response = OpenAIWording().response(error, "req-1")
     body = orjson.loads(bytes(response.body))
     assert response.status_code == kind.status
     assert body == {"error": {"message": "what to do", "type": kind.kind, "param": None, "code": kind.code}}
-    assert problem_event(error) == b"data: " + bytes(response.body) + b"\n\n"
+    assert OpenAIWording().event(error, "req-1") == b"data: " + bytes(response.body) + b"\n\n"
 
 
 def test_busy_errors_say_when_to_come_back() -> None:
-    assert problem_response(BusyError("busy", 7)).headers["retry-after"] == "7"
+    assert OpenAIWording().response(BusyError("busy", 7), "req-1").headers["retry-after"] == "7"
 
 
 @pytest.mark.parametrize("kind", list(leaves()))
