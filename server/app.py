@@ -1,5 +1,7 @@
 """The gateway's composition root: the only place where its objects are built."""
 
+import ipaddress
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -8,13 +10,14 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from server.admission.gate import Gate
-from server.admission.keys import KeyRing
+from server.admission.keys import Grant, KeyRing, KnownKey
 from server.admission.price import PriceList
 from server.api.middleware import ErrorsAsProblems, RequestLog
 from server.api.parse import parse_request
 from server.api.problems import OpenAIWording
 from server.api.routes import BodyLimits, CompletionEndpoint, answer_http_exception, make_probes, make_routes
 from server.api.surface import Surface, Wording
+from server.domain import Tenant
 from server.engines.client import EngineClient, EngineTimeouts
 from server.engines.pool import EnginePool
 from server.errors import ConfigError
@@ -27,6 +30,7 @@ from server.metrics import Metrics
 from server.pipeline import Pipeline
 from server.settings import ImageSettings, Settings
 
+log = logging.getLogger("fovea")
 OPENAI = OpenAIWording()
 SURFACES = {
     "/v1/chat/completions": Surface("chat", partial(parse_request, "chat"), OPENAI),
@@ -46,7 +50,7 @@ def make_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         """What needs the running event loop is built here, and taken down in reverse order."""
         pool = make_pool(settings, metrics)
-        keys = KeyRing(settings.auth.key_hashes)
+        keys = make_keys(settings)
         admission = settings.admission
         gate = Gate(admission.max_running, admission.max_waiting, admission.wait_timeout_s, metrics)
         http = settings.http
@@ -58,7 +62,10 @@ def make_app(settings: Settings) -> FastAPI:
             (path, CompletionEndpoint(surface, limits, keys, pipeline, pool, metrics, budget))
             for path, surface in SURFACES.items()
         ]
-        app.router.routes.extend(make_routes(endpoints, keys, pool) + make_probes(pool, metrics))
+        metrics_keys = keys if settings.auth.protect_metrics else None
+        app.router.routes.extend(make_routes(endpoints, keys, pool) + make_probes(pool, metrics, metrics_keys))
+        if not settings.auth.asks_for_keys and not is_loopback(settings.http.host):
+            log.warning("no API keys are set: whoever reaches %s is served (auth.keys_file)", settings.http.host)
         await pool.start()
         yield
         await pool.close()
@@ -74,6 +81,24 @@ def make_app(settings: Settings) -> FastAPI:
 def wording_of(path: str) -> Wording:
     """How errors are told at a path, whether or not there is anything at it."""
     return OPENAI
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def make_keys(settings: Settings) -> KeyRing:
+    """Keys from settings are for a quick start: they cannot expire, and may not look at the gateway itself."""
+    known = [
+        KnownKey(bytes.fromhex(digest), Grant(Tenant(tenant), frozenset({"inference", "files"})))
+        for digest, tenant in settings.auth.key_hashes.items()
+    ]
+    return KeyRing(known, anonymous=not settings.auth.asks_for_keys)
 
 
 def make_pool(settings: Settings, metrics: Metrics) -> EnginePool:

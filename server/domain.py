@@ -1,19 +1,28 @@
 """The types that a request passes through, one a stage: Parsed -> Ready -> relayed Answer."""
 
+import re
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Json = dict[str, Any]
 Route = Literal["chat", "completions"]
 Detail = Literal["auto", "low", "high"]
+KeyScope = Literal["inference", "files", "admin"]
+# What a tenant may be called. It stands in logs, in cache keys and in paths of stores.
+TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:|=+-]{0,127}")
+TENANT_RULE = "letters, digits and . _ @ : | = + -, at most 128, a letter or digit first"
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Whom a request belongs to; `name` comes from our key list, never from the caller."""
+    """Whom a request belongs to; `name` comes from our key list or a signed token, never from the caller.
+
+    `key` says which of the tenant's keys it came with, for the audit; it tells no tenants apart.
+    """
 
     name: str
+    key: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)

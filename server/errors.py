@@ -6,6 +6,7 @@
     │   ├── BodyTooLarge 413 body_too_large
     │   ├── FieldRefused 400 field_not_allowed
     │   ├── Unauthenticated 401 invalid_api_key
+    │   ├── InsufficientScope 403 insufficient_scope
     │   ├── UnknownModel 404 model_not_found
     │   ├── UnknownRoute 404 not_found
     │   ├── WrongMethod 405 method_not_allowed
@@ -62,6 +63,10 @@ class FieldRefused(CallerError):
 
 class Unauthenticated(CallerError):
     status, code, kind = 401, "invalid_api_key", "authentication_error"
+
+
+class InsufficientScope(CallerError):
+    status, code, kind = 403, "insufficient_scope", "permission_error"
 
 
 class UnknownModel(CallerError):

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from server.domain import TENANT, TENANT_RULE
 from server.errors import ConfigError
 
 PREFIX = "FOVEA_"
@@ -41,6 +42,23 @@ class AuthSettings(Section):
     key_hashes: dict[str, str] = Field(
         default_factory=dict, description="SHA-256 of an API key (hex) -> tenant; none: no key is asked for"
     )
+    protect_metrics: bool = Field(False, description="ask for a key with the scope admin at /metrics")
+
+    @property
+    def asks_for_keys(self) -> bool:
+        return bool(self.key_hashes)
+
+    @field_validator("key_hashes", mode="before")
+    @classmethod
+    def check_key_hashes(cls, hashes: Any) -> Any:
+        # Before pydantic looks at it: its own message would quote what may be a plain key.
+        if isinstance(hashes, dict):
+            for number, (digest, tenant) in enumerate(hashes.items(), start=1):
+                if not re.fullmatch(r"[0-9a-fA-F]{64}", str(digest)):
+                    raise ValueError(f"entry {number} is not a SHA-256 in hex: 'fovea keys hash' makes it of a key")
+                if not isinstance(tenant, str) or not TENANT.fullmatch(tenant):
+                    raise ValueError(f"the tenant of entry {number} is not a name: {TENANT_RULE}")
+        return hashes
 
 
 class ImageSettings(Section):
@@ -112,6 +130,12 @@ class Settings(BaseSettings):
     engines: EngineSettings = EngineSettings()
 
     @model_validator(mode="after")
+    def protected_metrics_can_be_read(self) -> Self:
+        if self.auth.protect_metrics and not self.auth.asks_for_keys:
+            raise ValueError("auth.protect_metrics asks for a key, and there are none: set auth.keys_file")
+        return self
+
+    @model_validator(mode="after")
     def the_largest_request_fits(self) -> Self:
         # One more: a fetched image is held by its fetch until its request has taken its own permit.
         largest = self.http.max_body + (self.images.max_count + 1) * self.images.max_bytes
@@ -145,6 +169,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as problem:
         lines = (f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in problem.errors())
         raise ConfigError("; ".join(lines)) from problem
+    except SettingsError as problem:
+        # It names the section alone; its cause would quote the value.
+        raise ConfigError(f"a list or mapping among the settings is not valid JSON: {problem}") from None
 
 
 def reject_unknown(environ: Mapping[str, str]) -> None:

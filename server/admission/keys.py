@@ -1,33 +1,81 @@
-"""Who is calling: API keys are kept as SHA-256 hashes and compared in constant time."""
+"""Who is calling, and what they may do: API keys by their SHA-256, each with a tenant and scopes."""
 
 import hashlib
-import hmac
-from collections.abc import Mapping
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hmac import compare_digest
 
-from server.domain import Tenant
-from server.errors import Unauthenticated
+from server.admission.credentials import Headers, read_credential
+from server.domain import KeyScope, Tenant
+from server.errors import InsufficientScope, Unauthenticated
 
 ANONYMOUS = Tenant("anonymous")
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a credential gives: whose requests they are, and to what they may go."""
+
+    tenant: Tenant
+    scopes: frozenset[KeyScope]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """A key that we know by its hash alone. `expires_s` is Unix time."""
+
+    digest: bytes
+    grant: Grant
+    expires_s: float | None = None
+
+
 class KeyRing:
-    """Maps a bearer token to its tenant. An empty ring asks for no key."""
+    """Finds the grant behind a request's key. The keys change as a whole, between two requests.
 
-    def __init__(self, hashes: Mapping[str, str]) -> None:
-        self._tenants = {digest.lower(): Tenant(name) for digest, name in hashes.items()}
+    Timing: keys are found in a dictionary, under names that are hashes of their SHA-256 keyed with a secret of this
+    process. What a look-up compares is thus unrelated to anything that a caller can compute or choose, so its time
+    tells nothing of a stored hash; a hit and a miss then do the same one constant-time comparison. Going through
+    all keys would hide no more, and its time would grow with their number, on the event loop.
+    """
 
-    def authenticate(self, authorization: str | None) -> Tenant:
-        """`authorization` is the header's value. Raises Unauthenticated."""
-        if not self._tenants:
+    def __init__(
+        self, keys: Iterable[KnownKey] = (), anonymous: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`anonymous`: no key is asked for; never inferred from an empty ring, whose keys may all be revoked."""
+        self._secret = secrets.token_bytes(32)
+        self._fixed = tuple(keys)
+        self._anonymous = anonymous
+        self._clock = clock
+        self._nobody = KnownKey(secrets.token_bytes(32), Grant(ANONYMOUS, frozenset()))
+        self._known: dict[bytes, KnownKey] = {}
+        self.replace(())
+
+    def replace(self, keys: Iterable[KnownKey]) -> None:
+        """From now on these are known, and those given at the beginning. A hash in both has its grant from here."""
+        self._known = {self._name(key.digest): key for key in (*self._fixed, *keys)}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    async def authenticate(self, headers: Headers, scope: KeyScope) -> Tenant:
+        """Whose request this is; it may go to `scope`. Raises Unauthenticated, InsufficientScope."""
+        if self._anonymous:
             return ANONYMOUS
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise Unauthenticated("An API key is required: send it as 'Authorization: Bearer KEY'.")
-        digest = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).hexdigest()
-        found: Tenant | None = None
-        for known, tenant in self._tenants.items():
-            if hmac.compare_digest(known, digest):
-                found = tenant
-        if found is None:
+        grant = self._find(read_credential(headers))
+        if scope not in grant.scopes:
+            raise InsufficientScope(f"This key may not be used here: it lacks the scope '{scope}'.")
+        return grant.tenant
+
+    def _find(self, credential: bytes) -> Grant:
+        digest = hashlib.sha256(credential).digest()
+        key = self._known.get(self._name(digest), self._nobody)
+        if not compare_digest(key.digest, digest):
             raise Unauthenticated("The API key is not known.")
-        return found
+        if key.expires_s is not None and key.expires_s <= self._clock():
+            raise Unauthenticated("The API key has expired.")
+        return key.grant
+
+    def _name(self, digest: bytes) -> bytes:
+        return hashlib.blake2b(digest, key=self._secret, digest_size=32).digest()

@@ -3,7 +3,7 @@
 import orjson
 from starlette.responses import Response
 
-from server.errors import BusyError, GatewayError, Unauthenticated
+from server.errors import BusyError, GatewayError, InsufficientScope, Unauthenticated
 
 
 class OpenAIWording:
@@ -35,4 +35,6 @@ def problem_response(error: GatewayError, body: bytes) -> Response:
         headers["retry-after"] = str(error.retry_after_s)
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"
+    if isinstance(error, InsufficientScope):
+        headers["www-authenticate"] = 'Bearer error="insufficient_scope"'
     return Response(body, error.status, headers, "application/json")

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from server.admission.keys import KeyRing
 from server.api.stream import send_answer, until_client_leaves
 from server.api.surface import Surface
-from server.api.wire import ClientLeft, header, read_body
+from server.api.wire import ClientLeft, read_body
 from server.domain import ParsedRequest, Tenant
 from server.engines.pool import EnginePool
 from server.errors import GatewayError, NoEngineReady, UnknownModel, UnknownRoute, WrongMethod
@@ -58,7 +58,7 @@ class CompletionEndpoint:
         with account, self._budget.hold() as holding:
             if scope["method"] != "POST":
                 raise WrongMethod("Use POST here.")
-            tenant = self._keys.authenticate(header(scope, b"authorization"))
+            tenant = await self._keys.authenticate(scope["headers"], "inference")
             raw = await read_body(scope, receive, self._limits.max_bytes, self._limits.timeout_s, holding)
             account.start_clock()
             request = self._surface.parse(raw)
@@ -142,11 +142,11 @@ def make_routes(
     """All routes. Model names may hold slashes, as on the hub."""
 
     async def list_models(request: Request) -> Response:
-        keys.authenticate(request.headers.get("authorization"))
+        await keys.authenticate(request.scope["headers"], "inference")
         return JSONResponse({"object": "list", "data": [model_card(*model) for model in pool.models().items()]})
 
     async def get_model(request: Request) -> Response:
-        keys.authenticate(request.headers.get("authorization"))
+        await keys.authenticate(request.scope["headers"], "inference")
         name, models = request.path_params["name"], pool.models()
         if name not in models:
             raise UnknownModel(f"The model '{name}' does not exist.", "model")
@@ -159,8 +159,8 @@ def make_routes(
     ]
 
 
-def make_probes(pool: EnginePool, metrics: Metrics) -> list[BaseRoute]:
-    """Liveness, readiness and metrics."""
+def make_probes(pool: EnginePool, metrics: Metrics, metrics_keys: KeyRing | None) -> list[BaseRoute]:
+    """Liveness, readiness and metrics; with `metrics_keys`, these want a key with the scope admin."""
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "live"})
@@ -170,7 +170,9 @@ def make_probes(pool: EnginePool, metrics: Metrics) -> list[BaseRoute]:
             raise NoEngineReady("No engine is ready.")
         return JSONResponse({"status": "ready"})
 
-    async def expose(_: Request) -> Response:
+    async def expose(request: Request) -> Response:
+        if metrics_keys is not None:
+            await metrics_keys.authenticate(request.scope["headers"], "admin")
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return [

@@ -67,3 +67,29 @@ def test_a_domain_that_would_match_nothing_is_refused(domain: str, monkeypatch: 
     monkeypatch.setenv("FOVEA_IMAGES__DENY_DOMAINS", f'["{domain}"]')
     with pytest.raises(ConfigError, match=r"is not a domain like example\.com"):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    ("hashes", "sentence"),
+    [
+        ('{"fv-SECRET": "lab"}', "entry 1 is not a SHA-256"),
+        (f'{{"{"a" * 64}": "lab", "{"b" * 63}SECRET": "x"}}', "entry 2 is not a SHA-256"),
+        (f'{{"{"a" * 64}": "a\\nb"}}', "the tenant of entry 1 is not a name"),
+        (f'{{"{"a" * 64}": ["SECRET"]}}', "the tenant of entry 1 is not a name"),
+        ('["SECRET"]', "auth.key_hashes"),
+        ('{"SECRET', "auth"),
+    ],
+)
+def test_a_plain_key_among_the_hashes_is_refused_and_not_quoted(
+    hashes: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOVEA_AUTH__KEY_HASHES", hashes)
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        read_settings()
+    assert "SECRET" not in str(caught.value)
+
+
+def test_metrics_that_nobody_could_read_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOVEA_AUTH__PROTECT_METRICS", "true")
+    with pytest.raises(ConfigError, match=r"set auth\.keys_file"):
+        read_settings()
