@@ -14,7 +14,7 @@ from server.admission.keys import Grant, KeyRing, KnownKey
 from server.admission.price import PriceList
 from server.api.middleware import ErrorsAsProblems, RequestLog
 from server.api.parse import parse_request
-from server.api.problems import OpenAIWording
+from server.api.problems import OpenAIWording, ResponsesWording
 from server.api.routes import BodyLimits, CompletionEndpoint, answer_http_exception, make_probes, make_routes
 from server.api.surface import Surface, Wording
 from server.domain import Tenant
@@ -35,6 +35,10 @@ OPENAI = OpenAIWording()
 SURFACES = {
     "/v1/chat/completions": Surface("chat", partial(parse_request, "chat"), OPENAI),
     "/v1/completions": Surface("completions", partial(parse_request, "completions"), OPENAI),
+    "/v1/responses": Surface(
+        "responses", partial(parse_request, "responses"), ResponsesWording(), b"event: response.completed\n"
+    ),
+    "/tokenize": Surface("tokenize", partial(parse_request, "tokenize"), OPENAI),
 }
 
 
@@ -71,7 +75,14 @@ def make_app(settings: Settings) -> FastAPI:
         await pool.close()
         await images.close()
 
-    app = FastAPI(title="Fovea", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Fovea",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # a redirect would name whatever host the caller claims this is
+    )
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_middleware(ErrorsAsProblems, wording_of=wording_of)
     app.add_middleware(RequestLog)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Json = dict[str, Any]
-Route = Literal["chat", "completions"]
+Route = Literal["chat", "completions", "responses", "tokenize"]
 Detail = Literal["auto", "low", "high"]
 KeyScope = Literal["inference", "files", "admin"]
 # What a tenant may be called. It stands in logs, in cache keys and in paths of stores.
@@ -30,13 +30,15 @@ class ImageSource:
     """Where one image of a request comes from.
 
     `path` locates the part (`messages[0].content[1].image_url`); `part` is the part inside the parsed body,
-    which the pipeline rewrites in place once the image is resolved. `detail` is what the caller asks for.
+    which the pipeline rewrites in place once the image is resolved. `detail` is what the caller asks for; `shape`
+    is how the route writes an image.
     """
 
     path: str
     url: str
     part: Json
     detail: Detail = "auto"
+    shape: Literal["chat", "responses"] = "chat"
 
 
 @dataclass(frozen=True, slots=True)

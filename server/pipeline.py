@@ -7,7 +7,7 @@ import orjson
 
 from server.admission.gate import Gate
 from server.admission.price import PriceList, check_fits
-from server.domain import Answer, Cost, LoadedImage, ParsedRequest, ReadyRequest, Tenant
+from server.domain import Answer, Cost, ImageSource, LoadedImage, ParsedRequest, ReadyRequest, Tenant
 from server.engines.pool import EnginePool
 from server.images.digest import identify
 from server.images.resolve import ImageResolver, encode_data_url
@@ -55,15 +55,20 @@ def make_ready(
 ) -> ReadyRequest:
     """Put the checked bytes and our identity in place of what the caller sent, and serialise once."""
     for source, image in zip(request.images, images, strict=True):
-        detail = {"detail": source.part["image_url"]["detail"]} if has_detail(source.part) else {}
-        source.part["image_url"] = {"url": encode_data_url(image), **detail}
-        source.part["uuid"] = image.digest
+        write_image(source, image)
     payload = orjson.dumps(request.body)
     affinity = images[0].digest if images else identify(payload[:1024], tenant.name)
     headers = {"content-type": "application/json", "x-request-id": request_id}
     return ReadyRequest(request.route, request.model, request.stream, cost, affinity, payload, headers)
 
 
-def has_detail(part: dict[str, object]) -> bool:
-    value = part.get("image_url")
-    return isinstance(value, dict) and "detail" in value
+def write_image(source: ImageSource, image: LoadedImage) -> None:
+    """The part as its route's engine takes it, whatever the caller wrote; nothing of that is left but `detail`."""
+    url = encode_data_url(image)
+    source.part.clear()
+    if source.shape == "responses":
+        # vLLM's types ask for a detail here, and its parser reads the rest of a part that has a uuid as it comes.
+        source.part.update(type="input_image", image_url=url, detail=source.detail, uuid=image.digest)
+    else:
+        written = {"url": url} if source.detail == "auto" else {"url": url, "detail": source.detail}
+        source.part.update(type="image_url", image_url=written, uuid=image.digest)

@@ -5,29 +5,49 @@ request. Everything on it passes through untouched. What is not on it is refused
 is said in its module of `server.api.parsing`.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import orjson
 
-from server.api.parsing import chat, completions
+from server.api.parsing import chat, completions, responses, tokenize
 from server.api.parsing.fields import read_max_tokens, refuse_fields
-from server.domain import Json, ParsedRequest, Route
+from server.domain import ImageSource, Json, ParsedRequest, Route
 from server.errors import CallerError, MalformedBody
 
-ROUTES = {"chat": chat, "completions": completions}
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What one route's body is. `parse` gives its images in order and the bytes of its text; `max_tokens` are the
+    fields that bound an answer, the first that is set counts."""
+
+    fields: frozenset[str]
+    parse: Callable[[Json], tuple[list[ImageSource], int]]
+    max_tokens: tuple[str, ...] = ()
+
+
+SHAPES: dict[Route, Shape] = {
+    "chat": Shape(chat.FIELDS, chat.parse, ("max_completion_tokens", "max_tokens")),
+    "completions": Shape(completions.FIELDS, completions.parse, ("max_tokens",)),
+    "responses": Shape(responses.FIELDS, responses.parse, ("max_output_tokens",)),
+    "tokenize": Shape(tokenize.FIELDS, tokenize.parse),
+}
 
 
 def parse_request(route: Route, raw: bytes) -> ParsedRequest:
     """Parse and check one body. Raises MalformedBody, FieldRefused or CallerError, naming the part at fault."""
     body = parse_json(raw)
-    parsing = ROUTES[route]
-    refuse_fields(body, parsing.FIELDS, "")
+    shape = SHAPES[route]
+    refuse_fields(body, shape.fields, "")
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise CallerError("The field 'model' must name a model.", "model")
     stream = body.get("stream") or False
     if not isinstance(stream, bool):
         raise CallerError("The field 'stream' must be true or false.", "stream")
-    images, text_bytes = parsing.parse(body)
-    return ParsedRequest(route, model, stream, read_max_tokens(body), text_bytes, tuple(images), body)
+    images, text_bytes = shape.parse(body)
+    max_tokens = read_max_tokens(body, shape.max_tokens)
+    return ParsedRequest(route, model, stream, max_tokens, text_bytes, tuple(images), body)
 
 
 def parse_json(raw: bytes) -> Json:

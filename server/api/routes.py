@@ -152,8 +152,13 @@ def make_routes(
             raise UnknownModel(f"The model '{name}' does not exist.", "model")
         return JSONResponse(model_card(name, models[name]))
 
+    async def kept_response(request: Request) -> Response:
+        await keys.authenticate(request.scope["headers"], "inference")
+        raise UnknownRoute("Responses are not kept: take the answer of the request that makes one.")
+
     return [
         *(Route(path, endpoint) for path, endpoint in endpoints),
+        Route("/v1/responses/{rest:path}", kept_response, methods=["GET", "POST", "DELETE"]),
         Route("/v1/models", list_models, methods=["GET"]),
         Route("/v1/models/{name:path}", get_model, methods=["GET"]),
     ]

@@ -1,7 +1,8 @@
 """Passes an engine's bytes on to the caller as they come, and notices when the caller leaves."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any
 
 from starlette.types import Receive, Send
@@ -10,6 +11,8 @@ from server.api.surface import Surface
 from server.api.wire import ClientLeft
 from server.domain import Answer
 from server.errors import EngineError
+
+END_OF_EVENT = b"\n\n"
 
 
 async def until_client_leaves(work: Coroutine[Any, Any, None], receive: Receive) -> None:
@@ -43,19 +46,37 @@ async def send_answer(
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     failure: EngineError | None = None
+    events = 0
     try:
-        async for frame in answer.frames:
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
-            # Callers hang up as soon as they have read this, which is not leaving early.
-            if frame.endswith(surface.last_event):
-                on_end()
+        async with aclosing(whole_events(answer)) as frames:
+            async for frame in frames:
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+                events += frame.count(END_OF_EVENT)
+                # Callers hang up as soon as they have read this, which is not leaving early.
+                if surface.last_event in frame:
+                    on_end()
         on_end()
     except EngineError as problem:
         failure = problem
-        event = surface.wording.event(problem, request_id)
+        event = surface.wording.event(problem, request_id, events)
         await send({"type": "http.response.body", "body": event, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
     return failure
+
+
+async def whole_events(answer: Answer) -> AsyncGenerator[bytes, None]:
+    """The answer's frames, those of a stream cut where events end: an event of ours must not land inside one."""
+    if not answer.media_type.startswith("text/event-stream"):
+        async for frame in answer.frames:
+            yield frame
+        return
+    begun = b""
+    async for frame in answer.frames:
+        events, end, begun = (begun + frame).rpartition(END_OF_EVENT)
+        if end:
+            yield events + end
+    if begun:
+        yield begun
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

@@ -11,11 +11,11 @@ from server.errors import GatewayError
 
 
 class Wording(Protocol):
-    """How errors are told: as an answer of their own, and inside a stream that has begun."""
+    """How errors are told: as an answer of their own, and inside a stream of which `events` have been sent."""
 
     def response(self, error: GatewayError, request_id: str) -> Response: ...
 
-    def event(self, error: GatewayError, request_id: str) -> bytes: ...
+    def event(self, error: GatewayError, request_id: str, events: int) -> bytes: ...
 
 
 async def as_it_is(answer: Answer) -> Answer:
@@ -24,7 +24,7 @@ async def as_it_is(answer: Answer) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """One route. `label` names it in metrics; `last_event` is what callers of a stream may hang up after.
+    """One route. `label` names it in metrics; `last_event` is in what callers of a stream may hang up after.
 
     `parse` may translate the body into another route's; `tell` then translates the answer back. What `tell`
     raises before it returns keeps its status.

@@ -16,7 +16,12 @@ from server.errors import (
     EngineTimeout,
 )
 
-PATHS: Mapping[Route, str] = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
+PATHS: Mapping[Route, str] = {
+    "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "responses": "/v1/responses",
+    "tokenize": "/tokenize",
+}
 PROBE_TIMEOUT_S = 60
 MOST_ERROR_BYTES = 64 * 1024
 

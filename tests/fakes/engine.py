@@ -5,12 +5,15 @@ The contract suite holds it to what real vLLM does.
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from tests.fakes.responses import events_of, message_of, response_of, text_part
 
 WORDS = ("3", " objects", ": ", "red", " circle")
 
@@ -27,6 +30,8 @@ class FakeEngine:
         self.die_after: int | None = None
         self.pause_s = 0.0
         self.chats: list[dict[str, Any]] = []
+        self.responses: list[dict[str, Any]] = []
+        self.tokenized: list[dict[str, Any]] = []
         self.cancelled = 0
         self.finished = 0
         self.app = Starlette(
@@ -35,6 +40,8 @@ class FakeEngine:
                 Route("/v1/models", self._models),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/completions", self._complete, methods=["POST"]),
+                Route("/v1/responses", self._respond, methods=["POST"]),
+                Route("/tokenize", self._tokenize, methods=["POST"]),
             ]
         )
 
@@ -55,12 +62,45 @@ class FakeEngine:
     async def _chat(self, request: Request) -> Response:
         body = json.loads(await request.body())
         self.chats.append(body)
+        if refused := self._refusal(body.get("max_tokens") or 0):
+            return refused
+        if body.get("stream"):
+            return self._streaming(self._events(body))
+        await self._work(request)
+        message = {"role": "assistant", "content": "".join(WORDS)}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        return JSONResponse(self._envelope(body, "chat.completion", choice))
+
+    async def _respond(self, request: Request) -> Response:
+        body = json.loads(await request.body())
+        self.responses.append(body)
+        if refused := self._refusal(body.get("max_output_tokens") or 0):
+            return refused
+        if body.get("stream"):
+            return self._streaming(events_of(body, WORDS))
+        await self._work(request)
+        output = [message_of([text_part("".join(WORDS))], "completed")]
+        return JSONResponse(response_of(body, "completed", output, len(WORDS)))
+
+    async def _tokenize(self, request: Request) -> Response:
+        body = json.loads(await request.body())
+        self.tokenized.append(body)
+        if refused := self._refusal(0):
+            return refused
+        tokens = list(range(len(WORDS)))
+        strings = list(WORDS) if body.get("return_token_strs") else None
+        answer = {"count": len(tokens), "max_model_len": self.context, "tokens": tokens, "token_strs": strings}
+        return JSONResponse(answer)
+
+    def _refusal(self, max_tokens: int) -> Response | None:
         if self.fail is not None:
             return error(self.fail, "the engine says no")
-        if body.get("max_tokens", 0) > self.context:
+        if max_tokens > self.context:
             return error(400, f"This model's maximum context length is {self.context} tokens.")
-        if body.get("stream"):
-            return StreamingResponse(self._stream(body), media_type="text/event-stream")
+        return None
+
+    async def _work(self, request: Request) -> None:
+        """Take as long as the tokens take, unless the caller leaves."""
         try:
             await asyncio.sleep(self.pause_s * len(WORDS))
             while await asyncio.wait_for(asyncio.shield(self._left(request)), 0.001):
@@ -71,29 +111,33 @@ class FakeEngine:
             self.cancelled += 1
             raise
         self.finished += 1
-        message = {"role": "assistant", "content": "".join(WORDS)}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        return JSONResponse(self._envelope(body, "chat.completion", choice))
 
     async def _left(self, request: Request) -> bool:
         return await request.is_disconnected()
 
-    async def _stream(self, body: dict[str, Any]) -> Any:
+    def _streaming(self, events: Iterable[str]) -> Response:
+        return StreamingResponse(self._paced(events), media_type="text/event-stream")
+
+    async def _paced(self, events: Iterable[str]) -> AsyncGenerator[str, None]:
         try:
-            for count, word in enumerate(WORDS):
+            for count, event in enumerate(events):
                 if self.die_after is not None and count >= self.die_after:
                     raise RuntimeError("the fake engine dies as it was told to")
                 await asyncio.sleep(self.pause_s)
-                yield self._event(body, {"content": word}, None)
-            yield self._event(body, {}, "stop")
-            if (body.get("stream_options") or {}).get("include_usage"):
-                envelope = self._envelope(body, "chat.completion.chunk", None)
-                yield f"data: {json.dumps(envelope)}\n\n"
-            yield "data: [DONE]\n\n"
+                yield event
             self.finished += 1
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
             raise
+
+    def _events(self, body: dict[str, Any]) -> Iterator[str]:
+        for word in WORDS:
+            yield self._event(body, {"content": word}, None)
+        yield self._event(body, {}, "stop")
+        if (body.get("stream_options") or {}).get("include_usage"):
+            envelope = self._envelope(body, "chat.completion.chunk", None)
+            yield f"data: {json.dumps(envelope)}\n\n"
+        yield "data: [DONE]\n\n"
 
     def _event(self, body: dict[str, Any], delta: dict[str, Any], finish: str | None) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}

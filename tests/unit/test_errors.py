@@ -27,7 +27,7 @@ def test_every_error_answers_in_openais_shape(kind: type[GatewayError]) -> None:
     body = orjson.loads(bytes(response.body))
     assert response.status_code == kind.status
     assert body == {"error": {"message": "what to do", "type": kind.kind, "param": None, "code": kind.code}}
-    assert OpenAIWording().event(error, "req-1") == b"data: " + bytes(response.body) + b"\n\n"
+    assert OpenAIWording().event(error, "req-1", 3) == b"data: " + bytes(response.body) + b"\n\n"
 
 
 def test_busy_errors_say_when_to_come_back() -> None:

@@ -12,7 +12,6 @@ VLLM_FIELDS = frozenset(
     " min_tokens skip_special_tokens spaces_between_special_tokens structured_outputs bad_words"
     " allowed_token_ids add_special_tokens echo".split()
 )
-MAX_TOKENS_FIELDS = ("max_completion_tokens", "max_tokens")
 
 
 def refuse_fields(part: Json, allowed: frozenset[str], path: str) -> None:
@@ -22,9 +21,9 @@ def refuse_fields(part: Json, allowed: frozenset[str], path: str) -> None:
             raise FieldRefused(f"The field '{field}' is not accepted here.", f"{path}.{field}" if path else field)
 
 
-def read_max_tokens(body: Json) -> int | None:
-    """What is set first wins. Raises CallerError."""
-    for field in MAX_TOKENS_FIELDS:
+def read_max_tokens(body: Json, fields: tuple[str, ...]) -> int | None:
+    """The first of `fields` that is set. Raises CallerError."""
+    for field in fields:
         value = body.get(field)
         if value is None:
             continue

@@ -1,0 +1,93 @@
+"""An answer on its way to the caller, without a network."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import orjson
+import pytest
+
+from server.api.problems import OpenAIWording, ResponsesWording
+from server.api.stream import send_answer
+from server.api.surface import Surface
+from server.domain import Answer, ParsedRequest
+from server.errors import EngineError
+
+CHAT = b'data: {"n":1}\n\n'
+EVENT = b'event: response.output_text.delta\ndata: {"delta":"event: response.completed"}\n\n'
+LAST = b'event: response.completed\ndata: {"response":{}}\n\n'
+
+
+def parse(_: bytes) -> ParsedRequest:
+    raise AssertionError("no body is parsed here")
+
+
+CHATS = Surface("chat", parse, OpenAIWording())
+RESPONSES = Surface("responses", parse, ResponsesWording(), b"event: response.completed\n")
+
+
+class Caller:
+    """What has arrived, and after how many of these frames the caller had all it needs."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.ended_after: list[int] = []
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.body" and message["body"]:
+            self.frames.append(message["body"])
+
+    def end(self) -> None:
+        self.ended_after.append(len(self.frames))
+
+
+async def relay(surface: Surface, *frames: bytes, dies: bool = False, kind: str = "text/event-stream") -> Caller:
+    async def engine() -> AsyncGenerator[bytes, None]:
+        for frame in frames:
+            yield frame
+        if dies:
+            raise EngineError("engine-0 failed.")
+
+    caller = Caller()
+    failure = await send_answer(Answer(200, kind, "engine-0", engine()), surface, "req-1", caller.send, caller.end)
+    assert (failure is not None) == dies
+    return caller
+
+
+async def test_whole_events_pass_as_they_come() -> None:
+    caller = await relay(CHATS, CHAT, CHAT + CHAT, b"data: [DONE]\n\n")
+    assert caller.frames == [CHAT, CHAT + CHAT, b"data: [DONE]\n\n"]
+    assert caller.ended_after[0] == 3
+
+
+@pytest.mark.parametrize("at", range(1, len(EVENT + LAST)))
+async def test_events_that_arrive_in_pieces_are_sent_whole(at: int) -> None:
+    stream = EVENT + LAST
+    caller = await relay(RESPONSES, stream[:at], stream[at:])
+    assert b"".join(caller.frames) == stream
+    assert all(frame.endswith(b"\n\n") for frame in caller.frames)
+    assert caller.ended_after[0] == len(caller.frames)
+
+
+async def test_a_stream_of_responses_is_complete_with_its_last_event_and_not_before() -> None:
+    caller = await relay(RESPONSES, EVENT, LAST, b": more\n\n")
+    assert caller.ended_after[0] == 2
+
+
+@pytest.mark.parametrize("pieces", [(EVENT, EVENT[:40]), (EVENT + EVENT[:1],), (EVENT, LAST[:-1])])
+async def test_an_engine_that_dies_inside_an_event_leaves_none_half_told(pieces: tuple[bytes, ...]) -> None:
+    caller = await relay(RESPONSES, *pieces, dies=True)
+    assert caller.frames[:-1] == [EVENT]
+    assert caller.ended_after == []
+    name, data = caller.frames[-1].split(b"\n", 1)
+    assert name == b"event: error"
+    event = orjson.loads(data.removeprefix(b"data: "))
+    told = {"message": "engine-0 failed.", "param": None, "code": "engine_failed"}
+    assert event == {"type": "error", "sequence_number": 1, **told, "error": {**told, "type": "server_error"}}
+
+
+async def test_what_ends_without_an_events_end_is_sent_all_the_same() -> None:
+    assert (await relay(CHATS, CHAT, b"data: {")).frames == [CHAT, b"data: {"]
+
+
+async def test_other_answers_are_not_looked_into() -> None:
+    assert (await relay(CHATS, b"{\n", b"\n\n}", kind="application/json")).frames == [b"{\n", b"\n\n}"]
