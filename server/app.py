@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from server.admission.gate import Gate
+from server.admission.key_file import KeyFile
 from server.admission.keys import Grant, KeyRing, KnownKey
 from server.admission.price import PriceList
 from server.api.middleware import ErrorsAsProblems, RequestLog
@@ -49,12 +50,13 @@ def make_app(settings: Settings) -> FastAPI:
     path = settings.admission.preprocessor
     prices = PriceList(QwenTokenRule.from_file(path).tokens if path else None)
     metrics = Metrics()
+    keys = make_keys(settings)
+    key_file = make_key_file(settings, keys, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         """What needs the running event loop is built here, and taken down in reverse order."""
         pool = make_pool(settings, metrics)
-        keys = make_keys(settings)
         admission = settings.admission
         gate = Gate(admission.max_running, admission.max_waiting, admission.wait_timeout_s, metrics)
         http = settings.http
@@ -70,8 +72,12 @@ def make_app(settings: Settings) -> FastAPI:
         app.router.routes.extend(make_routes(endpoints, keys, pool) + make_probes(pool, metrics, metrics_keys))
         if not settings.auth.asks_for_keys and not is_loopback(settings.http.host):
             log.warning("no API keys are set: whoever reaches %s is served (auth.keys_file)", settings.http.host)
+        if key_file:
+            await key_file.start()
         await pool.start()
         yield
+        if key_file:
+            await key_file.close()
         await pool.close()
         await images.close()
 
@@ -110,6 +116,16 @@ def make_keys(settings: Settings) -> KeyRing:
         for digest, tenant in settings.auth.key_hashes.items()
     ]
     return KeyRing(known, anonymous=not settings.auth.asks_for_keys)
+
+
+def make_key_file(settings: Settings, keys: KeyRing, metrics: Metrics) -> KeyFile | None:
+    """Read for the first time, so that a broken one stops the start."""
+    metrics.keys.set(len(keys))
+    if settings.auth.keys_file is None:
+        return None
+    key_file = KeyFile(settings.auth.keys_file, keys, settings.auth.keys_poll_s, metrics)
+    key_file.load()
+    return key_file
 
 
 def make_pool(settings: Settings, metrics: Metrics) -> EnginePool:

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 import uvicorn
 
+from server import cli_keys
 from server.app import make_app
 from server.engine.launch import Launch, LaunchError, check_model, check_port, run_engine
 from server.errors import ConfigError
@@ -23,6 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cli_keys.app, name="keys")
 
 ModelOption = Annotated[str, typer.Option("--model", help="Checkpoint folder (or hub id) to serve.")]
 NameOption = Annotated[str, typer.Option("--name", help="Name callers use; the folder's name by default.")]

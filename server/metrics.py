@@ -72,6 +72,13 @@ class Metrics:
         self.cancelled = Counter(
             "fovea_requests_cancelled", "Requests whose caller left before the end", registry=r
         )
+        self.keys = Gauge("fovea_keys", "API keys that are known", registry=r)
+        self.keys_reloads = Counter(
+            "fovea_keys_file_reads", "New contents of the keys file, read or refused", ["outcome"], registry=r
+        )
+        self.keys_file_broken = Gauge(
+            "fovea_keys_file_broken", "1 while the keys file cannot be read and older keys stay", registry=r
+        )
         self.engine_ready = Gauge("fovea_engine_ready", "1 where the engine answers", ["engine"], registry=r)
         self.engine_running = Gauge(
             "fovea_engine_requests_running",

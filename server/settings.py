@@ -42,11 +42,13 @@ class AuthSettings(Section):
     key_hashes: dict[str, str] = Field(
         default_factory=dict, description="SHA-256 of an API key (hex) -> tenant; none: no key is asked for"
     )
+    keys_file: Path | None = Field(None, description="file of API keys (hashes), read again when it changes")
+    keys_poll_s: float = Field(5, gt=0, description="seconds between looks at that file")
     protect_metrics: bool = Field(False, description="ask for a key with the scope admin at /metrics")
 
     @property
     def asks_for_keys(self) -> bool:
-        return bool(self.key_hashes)
+        return bool(self.key_hashes) or self.keys_file is not None
 
     @field_validator("key_hashes", mode="before")
     @classmethod

@@ -4,12 +4,17 @@ import hashlib
 import logging
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
+from server.app import make_app
+from server.errors import ConfigError
+from server.settings import Settings
+from tests.contract.test_faults import wait_until
 from tests.fakes.engine import FakeEngine
 from tests.fakes.gateway import gateway
 from tests.fakes.serve import serving
@@ -98,6 +103,55 @@ def test_keys_of_the_quick_start_may_not_read_protected_metrics(engine_url: str)
         assert code_of(refused) == (403, "insufficient_scope")
         assert refused.headers["www-authenticate"] == 'Bearer error="insufficient_scope"'
         assert httpx2.get(f"{url}/v1/models", headers={"x-api-key": "good"}).status_code == 200
+
+
+def keys_yaml(**scopes: str) -> str:
+    entries = (
+        f"- {{hash: 'sha256:{digest(key)}', tenant: {key}, scopes: {value}}}\n" for key, value in scopes.items()
+    )
+    return "keys:\n" + "".join(entries)
+
+
+def test_a_keys_file_decides_who_may_do_what_and_changes_without_a_restart(engine_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text(keys_yaml(ann="[inference]", scraper="[admin]", lake="[files]"))
+    auth = {"keys_file": file, "keys_poll_s": 0.05, "protect_metrics": True}
+    with gateway(engine_url, auth=auth) as url:
+
+        def status(path: str, key: str) -> int:
+            return httpx2.get(url + path, headers={"x-api-key": key}).status_code
+
+        seen = {
+            (path, key): status(path, key)
+            for path in ("/v1/models", "/metrics")
+            for key in ("ann", "scraper", "lake", "eve")
+        }
+        assert seen == {
+            ("/v1/models", "ann"): 200,
+            ("/v1/models", "scraper"): 403,
+            ("/v1/models", "lake"): 403,
+            ("/v1/models", "eve"): 401,
+            ("/metrics", "ann"): 403,
+            ("/metrics", "scraper"): 200,
+            ("/metrics", "lake"): 403,
+            ("/metrics", "eve"): 401,
+        }
+        file.write_text("keys: [oops")
+        metrics = {"x-api-key": "scraper"}
+        wait_until(lambda: "fovea_keys_file_broken 1.0" in httpx2.get(f"{url}/metrics", headers=metrics).text)
+        assert status("/v1/models", "ann") == 200
+        file.write_text(keys_yaml(eve="[inference]"))
+        wait_until(lambda: status("/v1/models", "eve") == 200)
+        assert status("/v1/models", "ann") == 401
+        file.write_text("keys: []")
+        wait_until(lambda: status("/v1/models", "eve") == 401)
+        assert httpx2.get(f"{url}/v1/models").status_code == 401
+
+
+def test_a_broken_keys_file_stops_the_start(tmp_path: Path) -> None:
+    auth = {"keys_file": tmp_path / "none"}
+    with pytest.raises(ConfigError, match="cannot read the keys file"):
+        make_app(Settings(engines={"urls": ["http://127.0.0.1:1"]}, auth=auth))
 
 
 @pytest.mark.parametrize(
