@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -13,6 +14,7 @@ from server.admission.gate import Gate
 from server.admission.key_file import KeyFile
 from server.admission.keys import Grant, KeyRing, KnownKey
 from server.admission.price import PriceList
+from server.api.connection import ConnectionLimits, bounded_connection
 from server.api.middleware import ErrorsAsProblems, RequestLog
 from server.api.parse import parse_request
 from server.api.problems import OpenAIWording, ResponsesWording
@@ -29,7 +31,7 @@ from server.images.tokens import QwenTokenRule
 from server.memory import ByteBudget
 from server.metrics import Metrics
 from server.pipeline import Pipeline
-from server.settings import ImageSettings, Settings
+from server.settings import HttpSettings, ImageSettings, Settings
 
 log = logging.getLogger("fovea")
 OPENAI = OpenAIWording()
@@ -126,6 +128,21 @@ def make_key_file(settings: Settings, keys: KeyRing, metrics: Metrics) -> KeyFil
     key_file = KeyFile(settings.auth.keys_file, keys, settings.auth.keys_poll_s, metrics)
     key_file.load()
     return key_file
+
+
+def make_server_options(http: HttpSettings) -> dict[str, Any]:
+    """How uvicorn serves the application, for whoever starts it."""
+    limits = ConnectionLimits(http.max_connections, http.max_head, http.head_timeout_s, http.stall_timeout_s)
+    return {
+        "loop": "uvloop",
+        "http": bounded_connection(limits),
+        "ws": "none",
+        "proxy_headers": False,
+        "server_header": False,
+        "access_log": False,
+        # Warnings are about callers' requests: anyone could fill the log with them.
+        "log_level": "error",
+    }
 
 
 def make_pool(settings: Settings, metrics: Metrics) -> EnginePool:

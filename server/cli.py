@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -11,13 +12,15 @@ import typer
 import uvicorn
 
 from server import cli_keys
-from server.app import make_app
+from server.app import make_app, make_server_options
 from server.engine.launch import Launch, LaunchError, check_model, check_port, run_engine
 from server.errors import ConfigError
 from server.settings import PREFIX, read_settings
 from server.together import Together, run_together
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+# Besides two for each caller (its connection, and its request's at an engine): fetches, probes, files.
+SPARE_FILES = 512
 app = typer.Typer(
     help="Serve a vision-language model: stock vLLM engines behind a gateway that checks every picture.",
     no_args_is_help=True,
@@ -79,16 +82,13 @@ def gateway(
         check_port(settings.http.host, settings.http.port)
     except (ConfigError, LaunchError) as problem:
         refuse(str(problem))
+    allow_open_files(2 * settings.http.max_connections + SPARE_FILES)
     uvicorn.run(
         application,
         host=settings.http.host,
         port=settings.http.port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_level="warning",
-        server_header=False,
         timeout_graceful_shutdown=round(settings.http.drain_s),
+        **make_server_options(settings.http),
     )
 
 
@@ -109,6 +109,16 @@ def up(
     except LaunchError as problem:
         refuse(str(problem))
     sys.exit(asyncio.run(run_together(plan, say)))
+
+
+def allow_open_files(wanted: int) -> None:
+    """As far as we may: with none left for fetches and engines, callers who only connect would stop everything."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        logging.getLogger("fovea").warning("open files are limited to %d; %d may be needed", hard, wanted)
 
 
 def default_name(model: str) -> str:

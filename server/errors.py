@@ -2,7 +2,11 @@
 
     GatewayError
     ├── CallerError 400 invalid_request            edit the request
+    │   ├── MalformedHttp 400 invalid_http
+    │   ├── HeadTooSlow 408 head_too_slow
+    │   ├── HeadTooLarge 431 head_too_large
     │   ├── MalformedBody 400 invalid_json
+    │   ├── WrongMediaType 415 unsupported_media_type
     │   ├── BodyTooLarge 413 body_too_large
     │   ├── FieldRefused 400 field_not_allowed
     │   ├── Unauthenticated 401 invalid_api_key
@@ -18,6 +22,7 @@
     │       ├── TooManyImages 400 too_many_images
     │       └── UnsupportedImage 415 unsupported_image_format
     ├── BusyError 429 overloaded                   wait, then try again
+    │   ├── TooManyConnections 503 too_many_connections
     │   └── NoEngineReady 503 no_engine_ready
     ├── EngineError 502 engine_failed              the operator looks
     │   └── EngineTimeout 504 engine_timeout
@@ -29,6 +34,14 @@ The text of an error is shown to callers: it names no address of ours and holds 
 
 from typing import Self
 
+# A caller's own words are said back, but not megabytes of them.
+MOST_MESSAGE = 1000
+MOST_PARAM = 200
+
+
+def cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
+
 
 class GatewayError(Exception):
     """An answer that is not a completion. `param` is the offending part's path in the request body."""
@@ -39,14 +52,30 @@ class GatewayError(Exception):
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.param = param
+        self.message = cut(message, MOST_MESSAGE)
+        self.param = cut(param, MOST_PARAM) if param is not None else None
 
 
 class CallerError(GatewayError):
     """The request must be edited before it can succeed."""
 
     status, code, kind = 400, "invalid_request", "invalid_request_error"
+
+
+class MalformedHttp(CallerError):
+    code = "invalid_http"
+
+
+class HeadTooSlow(CallerError):
+    status, code = 408, "head_too_slow"
+
+
+class HeadTooLarge(CallerError):
+    status, code = 431, "head_too_large"
+
+
+class WrongMediaType(CallerError):
+    status, code = 415, "unsupported_media_type"
 
 
 class MalformedBody(CallerError):
@@ -121,6 +150,10 @@ class BusyError(GatewayError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class TooManyConnections(BusyError):
+    status, code, kind = 503, "too_many_connections", "server_error"
 
 
 class NoEngineReady(BusyError):

@@ -35,6 +35,10 @@ class HttpSettings(Section):
     )
     bytes_wait_s: float = Field(10, gt=0, description="longest wait for a share of these, then 429")
     body_timeout_s: float = Field(60, gt=0, description="time a caller has to send its body")
+    max_head: ByteSize = Field(ByteSize(32 * 1024), ge=1024, description="largest line and headers of a request")
+    head_timeout_s: float = Field(10, gt=0, description="time a caller has to send these")
+    stall_timeout_s: float = Field(60, gt=0, description="time a caller has to read on, before it is cut off")
+    max_connections: int = Field(2048, gt=0, description="connections open at once; the next is told 503")
     drain_s: float = Field(30, ge=0, description="time that running answers have after SIGTERM")
 
 

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from server.admission.keys import KeyRing
 from server.api.stream import send_answer, until_client_leaves
 from server.api.surface import Surface
-from server.api.wire import ClientLeft, read_body
+from server.api.wire import ClientLeft, read_body, require_json
 from server.domain import ParsedRequest, Tenant
 from server.engines.pool import EnginePool
 from server.errors import GatewayError, NoEngineReady, UnknownModel, UnknownRoute, WrongMethod
@@ -59,6 +59,7 @@ class CompletionEndpoint:
             if scope["method"] != "POST":
                 raise WrongMethod("Use POST here.")
             tenant = await self._keys.authenticate(scope["headers"], "inference")
+            require_json(scope)
             raw = await read_body(scope, receive, self._limits.max_bytes, self._limits.timeout_s, holding)
             account.start_clock()
             request = self._surface.parse(raw)

@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
-from server.errors import BodyTooLarge, CallerError
+from server.errors import BodyTooLarge, CallerError, WrongMediaType
 from server.memory import Holding
 
 
@@ -17,6 +17,16 @@ def header(scope: Scope, name: bytes) -> str | None:
         if key == name:
             return bytes(value).decode("latin-1")
     return None
+
+
+def require_json(scope: Scope) -> None:
+    """Raises WrongMediaType. A page in somebody's browser may send anything else without being asked (CORS):
+    to a gateway on that person's machine, say, which asks for no key."""
+    media_type = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise WrongMediaType("Send the body as content-type application/json.")
+    if (header(scope, b"content-encoding") or "identity").strip().lower() != "identity":
+        raise WrongMediaType("Send the body without content-encoding.")
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int, timeout_s: float, holding: Holding) -> bytes:

@@ -25,6 +25,7 @@ from tests.fakes.serve import serving
 from tests.pictures import chat, data_url, image_part, picture, text_part
 
 CHAT = "/v1/chat/completions"
+JSON = {"content-type": "application/json"}
 RED, BLUE = picture(colour="red"), picture(colour="blue")
 
 
@@ -118,9 +119,9 @@ def test_bodies_under_way_are_bounded_and_the_next_is_told_to_wait(engine: FakeE
     engine.pause_s = 0.4  # five of them to a whole answer, one to the first byte of a stream
     with serving(engine.app) as engine_url, gateway(engine_url, http=limits, images=images) as url:
         with ThreadPoolExecutor(2) as pool:
-            first = pool.submit(httpx2.post, url + CHAT, content=body, timeout=20)
+            first = pool.submit(httpx2.post, url + CHAT, content=body, headers=JSON, timeout=20)
             wait_until(lambda: metric(url, "fovea_bytes_in_flight") == len(body))
-            second = httpx2.post(url + CHAT, content=body)
+            second = httpx2.post(url + CHAT, content=body, headers=JSON)
             assert (second.status_code, second.json()["error"]["code"]) == (429, "overloaded")
             assert int(second.headers["retry-after"]) >= 1
             assert first.result().status_code == 200
@@ -332,7 +333,7 @@ def test_nothing_is_logged_that_a_caller_sent(url: str, caplog: pytest.LogCaptur
     elsewhere = {"type": "image_url", "image_url": {"url": f"https://127.0.0.1/{secret}"}}
     for body in (chat(text_part(secret)), chat(broken), chat(elsewhere), chat(**{secret: 1}), chat(model=secret)):
         httpx2.post(url + CHAT, json=body, headers={"authorization": f"Bearer {secret}"})
-    httpx2.post(url + CHAT, content=f'{{"model": "{secret}'.encode())
+    httpx2.post(url + CHAT, content=f'{{"model": "{secret}'.encode(), headers=JSON)
     assert "req-" in caplog.text
     assert "MARKER" not in caplog.text
     assert "MARKER" not in httpx2.get(f"{url}/metrics").text

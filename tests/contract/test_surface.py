@@ -9,6 +9,7 @@ from tests.contract.conftest import Target
 from tests.pictures import chat, data_url, image_part, picture, text_part
 
 CHAT = "/v1/chat/completions"
+JSON = {"content-type": "application/json"}
 
 
 def ask(target: Target, *parts: dict[str, Any], **fields: Any) -> Any:
@@ -88,7 +89,7 @@ def test_health_and_metrics_answer(target: Target) -> None:
     ("raw", "code"), [(b"{", "invalid_json"), (b"[]", "invalid_json"), (b'{"model":"\xff"}', "invalid_json")]
 )
 def test_bad_json_is_said_to_be(target: Target, raw: bytes, code: str) -> None:
-    assert error_of(target.http.post(CHAT, content=raw), 400)["code"] == code
+    assert error_of(target.http.post(CHAT, content=raw, headers=JSON), 400)["code"] == code
 
 
 def test_an_unknown_model_is_not_found(target: Target) -> None:
@@ -108,7 +109,7 @@ def test_an_oversized_body_is_refused(target: Target) -> None:
 
 def test_an_oversized_body_without_a_length_is_refused_while_it_arrives(target: Target) -> None:
     chunks = (b"x" * 65536 for _ in range(100))
-    assert error_of(target.http.post(CHAT, content=chunks), 413)["code"] == "body_too_large"
+    assert error_of(target.http.post(CHAT, content=chunks, headers=JSON), 413)["code"] == "body_too_large"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ WORDS = ("3", " objects", ": ", "red", " circle")
 
 
 class FakeEngine:
-    """Knobs: `fail` is a status, `die_after` a number of frames, `pause_s` the time a token takes."""
+    """Knobs: `fail` is a status, `die_after` a number of frames, `pause_s` the time a token takes,
+    `endless` a stream of large frames without end."""
 
     def __init__(self, model: str = "demo", context: int = 4096) -> None:
         self.model = model
@@ -29,6 +30,7 @@ class FakeEngine:
         self.fail: int | None = None
         self.die_after: int | None = None
         self.pause_s = 0.0
+        self.endless = False
         self.chats: list[dict[str, Any]] = []
         self.responses: list[dict[str, Any]] = []
         self.tokenized: list[dict[str, Any]] = []
@@ -120,6 +122,8 @@ class FakeEngine:
 
     async def _paced(self, events: Iterable[str]) -> AsyncGenerator[str, None]:
         try:
+            while self.endless:
+                yield f": {'x' * 50_000}\n\n"
             for count, event in enumerate(events):
                 if self.die_after is not None and count >= self.die_after:
                     raise RuntimeError("the fake engine dies as it was told to")

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 
-from server.app import make_app
+from server.app import make_app, make_server_options
 from server.settings import Settings
 from tests.fakes.serve import serving
 
@@ -16,7 +16,8 @@ from tests.fakes.serve import serving
 def gateway(*engines: str, wait: bool = True, **sections: dict[str, Any]) -> Iterator[str]:
     """The gateway's base URL, once an engine is ready (`wait`)."""
     sections["engines"] = {"urls": engines, "poll_s": 0.1, **sections.get("engines", {})}
-    with serving(make_app(Settings(**sections))) as url:
+    settings = Settings(**sections)
+    with serving(make_app(settings), **make_server_options(settings.http)) as url:
         deadline = time.monotonic() + 20
         while wait and httpx2.get(f"{url}/health/ready").status_code != 200:
             assert time.monotonic() < deadline, "no engine became ready"
