@@ -25,9 +25,13 @@ from server.engines.client import EngineClient, EngineTimeouts
 from server.engines.pool import EnginePool
 from server.errors import ConfigError
 from server.images.fetch import FetchLimits, ImageFetcher
+from server.images.inspect import HeaderLimits, enable_formats
+from server.images.rendition import PixelBudgets
+from server.images.rendition_cache import RenditionCache
 from server.images.resolve import ImageLimits, ImageResolver
 from server.images.shared_fetches import SharedFetches
 from server.images.tokens import QwenTokenRule
+from server.images.workers import ImageWorkers
 from server.memory import ByteBudget
 from server.metrics import Metrics
 from server.pipeline import Pipeline
@@ -50,7 +54,9 @@ def make_app(settings: Settings) -> FastAPI:
     if not settings.engines.urls:
         raise ConfigError("no engine is named: give --engine URL or set FOVEA_ENGINES__URLS")
     path = settings.admission.preprocessor
-    prices = PriceList(QwenTokenRule.from_file(path).tokens if path else None)
+    rule = QwenTokenRule.from_file(path) if path else None
+    prices = PriceList(rule.tokens if rule else None)
+    enable_formats(frozenset(settings.images.formats))
     metrics = Metrics()
     keys = make_keys(settings)
     key_file = make_key_file(settings, keys, metrics)
@@ -63,7 +69,7 @@ def make_app(settings: Settings) -> FastAPI:
         gate = Gate(admission.max_running, admission.max_waiting, admission.wait_timeout_s, metrics)
         http = settings.http
         budget = ByteBudget(http.max_bytes_in_flight, http.bytes_wait_s, metrics.bytes_in_flight)
-        images = make_images(settings.images, metrics, budget)
+        images = make_images(settings.images, rule, metrics, budget)
         limits = BodyLimits(http.max_body, http.body_timeout_s)
         pipeline = Pipeline(images, prices, gate, pool, metrics)
         endpoints = [
@@ -152,7 +158,9 @@ def make_pool(settings: Settings, metrics: Metrics) -> EnginePool:
     return EnginePool(clients, engines.poll_s, metrics)
 
 
-def make_images(images: ImageSettings, metrics: Metrics, budget: ByteBudget) -> ImageResolver:
+def make_images(
+    images: ImageSettings, rule: QwenTokenRule | None, metrics: Metrics, budget: ByteBudget
+) -> ImageResolver:
     fetcher = ImageFetcher(
         FetchLimits(
             max_bytes=images.max_bytes,
@@ -172,5 +180,26 @@ def make_images(images: ImageSettings, metrics: Metrics, budget: ByteBudget) -> 
         )
     )
     fetches = SharedFetches(fetcher, budget, images.fetch_cache, metrics)
-    limits = ImageLimits(images.max_count, images.max_bytes, images.max_pixels)
-    return ImageResolver(limits, fetches, metrics, images.decode_threads, images.isolate_tenants)
+    limits = ImageLimits(
+        max_count=images.max_count,
+        max_bytes=images.max_bytes,
+        max_request_bytes=images.max_request_bytes,
+        max_request_pixels=images.max_request_pixels,
+        header=HeaderLimits(
+            formats=frozenset(images.formats),
+            max_pixels=images.max_pixels,
+            max_side=images.max_side,
+            max_aspect=images.max_aspect,
+            max_frames=images.max_frames,
+        ),
+    )
+    return ImageResolver(
+        limits,
+        PixelBudgets(rule, images.low_detail_pixels, images.auto_detail, images.downscale),
+        fetches,
+        RenditionCache(images.rendition_cache),
+        checks=ImageWorkers("check", images.check_threads, images.work_timeout_s),
+        decodes=ImageWorkers("decode", images.decode_threads, images.work_timeout_s),
+        metrics=metrics,
+        isolate_tenants=images.isolate_tenants,
+    )

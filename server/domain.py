@@ -63,13 +63,17 @@ class ParsedRequest:
 
 @dataclass(frozen=True, slots=True)
 class LoadedImage:
-    """Bytes we hold and have checked. `digest` names the content everywhere; sizes are pixels."""
+    """Bytes we hold and have checked. `digest` names the content everywhere; sizes are pixels, as seen.
+
+    `notes` say what was changed about the caller's own bytes (`server.images.rendition`).
+    """
 
     digest: str
     media_type: str
     width: int
     height: int
     data: bytes
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +115,13 @@ class ReadyRequest:
 
 @dataclass(slots=True)
 class Answer:
-    """An engine's answer under way: `frames` must be closed by whoever takes it."""
+    """An engine's answer under way: `frames` must be closed by whoever takes it.
+
+    `image_notes` say which images were changed before the engine saw them ("0=downscaled; 2=first-frame").
+    """
 
     status: int
     media_type: str
     engine: str
     frames: AsyncGenerator[bytes, None]
+    image_notes: str = ""

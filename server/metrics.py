@@ -56,6 +56,13 @@ class Metrics:
             ["outcome"],
             registry=r,
         )
+        self.image_renditions = Counter(
+            "fovea_image_renditions",
+            "Images that engines were sent otherwise than they came: first-frame, reencoded, downscaled, "
+            "low-detail, lossy",
+            ["change"],
+            registry=r,
+        )
         self.image_bytes = Histogram("fovea_image_bytes", "Size of accepted images", buckets=BYTES, registry=r)
         self.image_tokens = Histogram(
             "fovea_image_tokens", "Tokens that a request's images take", buckets=TOKENS, registry=r

@@ -9,8 +9,9 @@ from server.admission.gate import Gate
 from server.admission.price import PriceList, check_fits
 from server.domain import Answer, Cost, ImageSource, LoadedImage, ParsedRequest, ReadyRequest, Tenant
 from server.engines.pool import EnginePool
+from server.images.data_url import encode_data_url
 from server.images.digest import identify
-from server.images.resolve import ImageResolver, encode_data_url
+from server.images.resolve import ImageResolver
 from server.memory import Holding
 from server.metrics import Metrics
 
@@ -42,11 +43,13 @@ class Pipeline:
         if images:
             self._metrics.image_tokens.observe(cost.image_tokens)
         ready = make_ready(request, images, cost, tenant, request_id)
+        notes = image_notes(images)
         request.forget()
         del images
         async with self._gate.admit(cost) as permit, self._pool.relay(ready, permit) as answer:
             ready.forget()
             holding.give_all()
+            answer.image_notes = notes
             yield answer
 
 
@@ -72,3 +75,8 @@ def write_image(source: ImageSource, image: LoadedImage) -> None:
     else:
         written = {"url": url} if source.detail == "auto" else {"url": url, "detail": source.detail}
         source.part.update(type="image_url", image_url=written, uuid=image.digest)
+
+
+def image_notes(images: list[LoadedImage]) -> str:
+    """Which images engines see otherwise than they came, and how ("0=downscaled; 2=first-frame,lossy")."""
+    return "; ".join(f"{index}={','.join(image.notes)}" for index, image in enumerate(images) if image.notes)

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -18,6 +18,7 @@ from server.domain import TENANT, TENANT_RULE
 from server.errors import ConfigError
 
 PREFIX = "FOVEA_"
+ImageFormat = Literal["jpeg", "png", "webp", "gif", "avif", "tiff", "heic"]
 # Environment names that belong to other programs of ours or point at this file.
 OTHER_NAMES = frozenset({"FOVEA_CONFIG", "FOVEA_ENGINE_PYTHON", "FOVEA_QUANTIZE_PYTHON"})
 
@@ -71,6 +72,25 @@ class ImageSettings(Section):
     max_count: int = Field(16, ge=0, description="images a request may hold")
     max_bytes: ByteSize = Field(ByteSize(20 * 1024**2), description="bytes of one image")
     max_pixels: int = Field(36_000_000, gt=0, description="width x height of one image")
+    max_side: int = Field(16_384, gt=0, description="width or height of one image, in pixels")
+    max_aspect: int = Field(200, gt=0, description="longer side over shorter")
+    max_frames: int = Field(1000, gt=0, description="frames of an animation, of which the first is taken")
+    max_request_bytes: ByteSize = Field(
+        ByteSize(64 * 1024**2), description="bytes of all images of a request together"
+    )
+    max_request_pixels: int = Field(144_000_000, gt=0, description="pixels of all images of a request together")
+    formats: tuple[ImageFormat, ...] = Field(
+        ("jpeg", "png", "webp", "gif", "avif"),
+        description="formats that are taken; also: tiff, and heic with the extra of that name",
+    )
+    downscale: bool = Field(
+        True, description="send engines no more pixels than the model's preprocessor keeps, where it is known"
+    )
+    low_detail_pixels: int = Field(512 * 512, gt=0, description="pixels of an image with detail: low")
+    auto_detail: Literal["low", "high"] = Field("high", description="what detail: auto means")
+    rendition_cache: ByteSize = Field(
+        ByteSize(64 * 1024**2), description="bytes of downscaled and re-encoded images that are kept"
+    )
     allow_http: bool = Field(False, description="fetch http:// as well as https://")
     allow_private_addresses: bool = Field(False, description="fetch from private and loopback addresses")
     ca_file: Path | None = Field(None, description="certificates to trust when fetching, besides the system's")
@@ -85,7 +105,11 @@ class ImageSettings(Section):
     fetch_cache: ByteSize = Field(ByteSize(128 * 1024**2), description="bytes of fetched images that are kept")
     fetch_ttl_s: float = Field(60, ge=0, description="how long, where the host does not say")
     fetch_max_ttl_s: float = Field(3600, ge=0, description="how long at most, whatever the host says")
-    decode_threads: int = Field(2, gt=0, description="threads that decode and check images")
+    check_threads: int = Field(2, gt=0, description="threads that decode base64, read headers and digest")
+    decode_threads: int = Field(2, gt=0, description="threads that decode rasters, where that is needed")
+    work_timeout_s: float = Field(
+        10, gt=0, description="time that one of these has for an image, queueing included"
+    )
     isolate_tenants: bool = Field(True, description="equal images of two tenants get different identities")
 
     @field_validator("allow_domains", "deny_domains")
@@ -143,12 +167,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def the_largest_request_fits(self) -> Self:
-        # One more: a fetched image is held by its fetch until its request has taken its own permit.
-        largest = self.http.max_body + (self.images.max_count + 1) * self.images.max_bytes
+        # A fetched image is held twice while its fetch ends, and a re-encoded one until its rendition is made.
+        images = min(self.images.max_count * self.images.max_bytes, self.images.max_request_bytes)
+        largest = self.http.max_body + 2 * images + self.images.max_bytes
         if self.http.max_bytes_in_flight < largest:
             raise ValueError(
-                "http.max_bytes_in_flight must be at least "
-                "http.max_body + (images.max_count + 1) x images.max_bytes, "
+                "http.max_bytes_in_flight must be at least http.max_body + images.max_bytes + 2 x the lesser of "
+                "images.max_request_bytes and images.max_count x images.max_bytes, "
                 f"{ByteSize(largest).human_readable()}: no request of the largest kind could ever be taken"
             )
         return self

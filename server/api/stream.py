@@ -44,6 +44,8 @@ async def send_answer(
         (b"cache-control", b"no-store"),
         (b"x-accel-buffering", b"no"),
     ]
+    if answer.image_notes:
+        headers.append((b"x-fovea-image-notes", answer.image_notes.encode("latin-1")))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     failure: EngineError | None = None
     events = 0

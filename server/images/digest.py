@@ -1,7 +1,7 @@
 """The only image identity in the system: BLAKE3 of checked bytes, keyed by tenant where isolation is on.
 
-It becomes the engine's `uuid` (so vLLM's `mm_hash`), the routing key and the label in traces. A caller can
-neither choose it nor, under isolation, compute what another tenant's would be.
+It becomes the engine's `uuid` (so vLLM's `mm_hash`), the routing key and the label in traces. A caller cannot
+choose it; under isolation no picture of one tenant has an identity that another tenant's picture can have.
 """
 
 from blake3 import blake3
@@ -15,3 +15,8 @@ def identify(data: bytes, tenant: str | None) -> str:
         return blake3(data).hexdigest()
     key = blake3(tenant.encode(), derive_key_context=KEY_CONTEXT).digest()
     return blake3(data, key=key).hexdigest()
+
+
+def identify_rendition(original: str, made: str, tenant: str | None) -> str:
+    """64 hex digits for what is made of the image `original` in the way that `made` names."""
+    return identify(f"{original} {made}".encode(), tenant)

@@ -1,52 +1,67 @@
-"""Turns the image sources of a request into checked bytes with an identity: fetch, check, identify."""
+"""Turns the image sources of a request into checked bytes with an identity: fetch, check, identify, bring down."""
 
 import asyncio
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
-
-import pybase64
 
 from server.domain import ImageSource, LoadedImage, Tenant
 from server.errors import BusyError, ImageError, ImageTooLarge, TooManyImages
-from server.images.digest import identify
-from server.images.inspect import inspect_image
+from server.images.data_url import decode_data_url, is_data_url
+from server.images.digest import identify, identify_rendition
+from server.images.inspect import HeaderLimits, InspectedImage, inspect_image
+from server.images.rendition import PixelBudgets, Plan, make_plan, render
+from server.images.rendition_cache import RenditionCache
 from server.images.shared_fetches import SharedFetches
+from server.images.workers import ImageWorkers
 from server.memory import Holding
 from server.metrics import Metrics
-
-T = TypeVar("T")
-WHITESPACE = str.maketrans("", "", " \t\r\n")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
+    """Of one request: how many images, and how many bytes and pixels in all; and of each image."""
+
     max_count: int
     max_bytes: int
-    max_pixels: int
+    max_request_bytes: int
+    max_request_pixels: int
+    header: HeaderLimits
+
+
+@dataclass(slots=True)
+class Totals:
+    """Bytes and pixels of the images of one request so far."""
+
+    bytes: int = 0
+    pixels: int = 0
 
 
 class ImageResolver:
-    """Images reach an engine through here or not at all. Decoding has its own bounded threads."""
+    """Images reach an engine through here or not at all: `checks` reads headers, `decodes` makes rasters."""
 
     def __init__(
         self,
         limits: ImageLimits,
+        budgets: PixelBudgets,
         fetches: SharedFetches,
+        cache: RenditionCache,
+        checks: ImageWorkers,
+        decodes: ImageWorkers,
         metrics: Metrics,
-        threads: int,
         isolate_tenants: bool,
     ) -> None:
         self._limits = limits
+        self._budgets = budgets
         self._fetches = fetches
+        self._cache = cache
+        self._checks = checks
+        self._decodes = decodes
         self._metrics = metrics
         self._isolate = isolate_tenants
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="image")
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._checks.close()
+        self._decodes.close()
         await self._fetches.close()
 
     async def resolve(
@@ -58,61 +73,66 @@ class ImageResolver:
                 f"The request holds {len(sources)} images; at most {self._limits.max_count} are taken.",
                 sources[self._limits.max_count].path,
             )
+        owner = tenant.name if self._isolate else None
+        totals = Totals()
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._resolve_one(source, tenant, holding)) for source in sources]
+                tasks = [group.create_task(self._resolve_one(each, owner, holding, totals)) for each in sources]
         except* (ImageError, BusyError) as problems:
             raise problems.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _resolve_one(self, source: ImageSource, tenant: Tenant, holding: Holding) -> LoadedImage:
+    async def _resolve_one(
+        self, source: ImageSource, owner: str | None, holding: Holding, totals: Totals
+    ) -> LoadedImage:
         began = time.perf_counter()
-        if source.url[:5].lower() == "data:":
-            origin = "data"
-            data = await self._in_thread(lambda: decode_data_url(source.url, self._limits.max_bytes, source.path))
-        else:
-            origin = "url"
-            data = await self._fetch(source, tenant, holding)
-        image = await self._in_thread(lambda: self._check(data, source.path, tenant))
-        self._metrics.images.labels(origin, image.media_type).inc()
+        try:
+            origin, data = await self._read(source, owner, holding)
+            seen, digest = await self._checks.run(
+                lambda: (inspect_image(data, self._limits.header), identify(data, owner))
+            )
+            self._add(totals, len(data), seen)
+            plan = make_plan(seen, source.detail, self._budgets)
+            if plan.notes:
+                image = await self._bring_down(data, seen, digest, plan, owner, holding)
+            else:
+                image = LoadedImage(digest, seen.media_type, seen.width, seen.height, data)
+        except ImageError as problem:
+            raise problem.at(source.path) from problem
+        self._metrics.images.labels(origin, seen.format).inc()
         self._metrics.image_bytes.observe(len(data))
         self._metrics.image_seconds.labels(origin).observe(time.perf_counter() - began)
         return image
 
-    async def _fetch(self, source: ImageSource, tenant: Tenant, holding: Holding) -> bytes:
-        try:
-            return await self._fetches.get(source.url, tenant.name if self._isolate else None, holding)
-        except ImageError as problem:
-            raise problem.at(source.path) from problem
+    async def _read(self, source: ImageSource, owner: str | None, holding: Holding) -> tuple[str, bytes]:
+        if is_data_url(source.url):
+            most = self._limits.max_bytes
+            return "data", await self._checks.run(lambda: decode_data_url(source.url, most))
+        return "url", await self._fetches.get(source.url, owner, holding)
 
-    def _check(self, data: bytes, path: str, tenant: Tenant) -> LoadedImage:
-        seen = inspect_image(data, self._limits.max_pixels, path)
-        digest = identify(data, tenant.name if self._isolate else None)
-        return LoadedImage(digest, seen.media_type, seen.width, seen.height, data)
+    def _add(self, totals: Totals, count: int, seen: InspectedImage) -> None:
+        totals.bytes += count
+        totals.pixels += seen.width * seen.height
+        if totals.bytes > self._limits.max_request_bytes:
+            raise ImageTooLarge(
+                f"The request's images have more than {self._limits.max_request_bytes} bytes in all."
+            )
+        if totals.pixels > self._limits.max_request_pixels:
+            raise ImageTooLarge(
+                f"The request's images have more than {self._limits.max_request_pixels} pixels in all."
+            )
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-def decode_data_url(url: str, max_bytes: int, path: str) -> bytes:
-    """The bytes of a base64 data URL: whitespace is tolerated, anything else outside the alphabet is not."""
-    header, comma, encoded = url.partition(",")
-    if not comma or not header.lower().endswith(";base64"):
-        raise ImageError("An image data URL must have the form data:image/...;base64,...", path)
-    encoded = encoded.translate(WHITESPACE) if any(c in encoded for c in " \t\r\n") else encoded
-    if len(encoded) * 3 // 4 > max_bytes + 2:
-        raise ImageTooLarge(f"The image is larger than {max_bytes} bytes.", path)
-    try:
-        data = pybase64.b64decode(encoded, validate=True)
-    except ValueError as problem:
-        raise ImageError("The image data URL is not valid base64.", path) from problem
-    if not data:
-        raise ImageError("The image data URL is empty.", path)
-    if len(data) > max_bytes:
-        raise ImageTooLarge(f"The image is larger than {max_bytes} bytes.", path)
-    return data
-
-
-def encode_data_url(image: LoadedImage) -> str:
-    """The image as the engine takes it."""
-    return f"data:{image.media_type};base64,{pybase64.b64encode_as_string(image.data)}"
+    async def _bring_down(
+        self, data: bytes, seen: InspectedImage, digest: str, plan: Plan, owner: str | None, holding: Holding
+    ) -> LoadedImage:
+        """The rendition that is planned, made once; engines see other pixels, so it has an identity of its own."""
+        identity = identify_rendition(digest, plan.name, owner)
+        made = self._cache.get(identity)
+        if made is None:
+            made = await self._decodes.run(lambda: render(data, seen.format, plan, self._limits.max_bytes))
+            self._cache.put(identity, made)
+        notes = (*plan.notes, "lossy") if made.lossy else plan.notes
+        for note in notes:
+            self._metrics.image_renditions.labels(note).inc()
+        await holding.take(len(made.data))
+        return LoadedImage(identity, made.media_type, made.width, made.height, made.data, notes)

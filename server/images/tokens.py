@@ -6,7 +6,7 @@ Qwen3-VL and Qwen3.5 share.
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +38,10 @@ class QwenTokenRule:
             raise ConfigError(f"cannot read {path}: {type(problem).__name__}") from problem
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
             raise ConfigError(f"{path} is not a preprocessor configuration of the Qwen-VL kind") from problem
+
+    def within(self, max_pixels: int) -> Self:
+        """The same with a smaller maximum."""
+        return replace(self, max_pixels=max_pixels)
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) in pixels that the preprocessor resizes to."""

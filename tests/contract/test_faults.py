@@ -114,7 +114,7 @@ def test_an_engines_refusal_keeps_its_words_and_gets_a_code_of_ours(engine: Fake
 def test_bodies_under_way_are_bounded_and_the_next_is_told_to_wait(engine: FakeEngine) -> None:
     """Two requests that do not fit together: the second waits for the first one's answer to begin, or leaves."""
     body = orjson.dumps(chat(image_part(RED), text_part("x" * 1_000_000)))
-    limits = {"max_body": 1024**2, "max_bytes_in_flight": 1024**2 + 1024, "bytes_wait_s": 0.5}
+    limits = {"max_body": 1024**2, "max_bytes_in_flight": 1024**2 + 1536, "bytes_wait_s": 0.5}
     images = {"max_count": 1, "max_bytes": 512}
     engine.pause_s = 0.4  # five of them to a whole answer, one to the first byte of a stream
     with serving(engine.app) as engine_url, gateway(engine_url, http=limits, images=images) as url:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Target
-from tests.pictures import chat, data_url, image_part, picture, text_part
+from tests.pictures import chat, data_url, image_part, picture, png_claiming, text_part
 
 CHAT = "/v1/chat/completions"
 JSON = {"content-type": "application/json"}
@@ -116,7 +116,8 @@ def test_an_oversized_body_without_a_length_is_refused_while_it_arrives(target: 
     ("data", "status", "code"),
     [
         (picture("PNG")[:60], 400, "invalid_image"),
-        (picture("GIF"), 415, "unsupported_image_format"),
+        (png_claiming(60_000, 60_000), 413, "image_too_large"),
+        (picture("BMP"), 415, "unsupported_image_format"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "unsupported_image_format"),
     ],
 )

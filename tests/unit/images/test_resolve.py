@@ -1,44 +1,214 @@
-import base64
+"""The way of an image through the resolver: limits, identities, renditions, permits."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Gauge
 
-from server.domain import LoadedImage
-from server.errors import ImageError, ImageTooLarge
-from server.images.resolve import decode_data_url, encode_data_url
+from server.domain import Detail, ImageSource, LoadedImage, Tenant
+from server.errors import ImageError, ImageTooLarge, TooManyImages, UnsupportedImage
+from server.images.inspect import HeaderLimits
+from server.images.rendition import PixelBudgets
+from server.images.rendition_cache import RenditionCache
+from server.images.resolve import ImageLimits, ImageResolver
+from server.images.tokens import QwenTokenRule
+from server.images.workers import ImageWorkers
+from server.memory import ByteBudget, Holding
+from server.metrics import Metrics
+from tests.pictures import animation, data_url, noise, picture, png_claiming
+
+T = TypeVar("T")
+RULE = QwenTokenRule(patch=16, merge=2, min_pixels=64 * 64, max_pixels=256 * 256)
+HEADER = HeaderLimits(frozenset({"jpeg", "png", "webp", "gif"}), 1_000_000, 5000, 200, 10)
 
 
-@given(st.binary(min_size=1, max_size=200))
-def test_what_is_encoded_decodes_to_itself(data: bytes) -> None:
-    image = LoadedImage("d", "image/png", 1, 1, data)
-    assert decode_data_url(encode_data_url(image), 200, "p") == data
+@dataclass
+class FakeFetches:
+    """Bodies by URL; takes a permit as the real one does."""
+
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+
+    async def get(self, url: str, tenant: str | None, holding: Holding) -> bytes:
+        self.asked.append((url, tenant))
+        await holding.take(len(self.bodies[url]))
+        return self.bodies[url]
+
+    async def close(self) -> None: ...
 
 
-def test_whitespace_inside_base64_is_tolerated() -> None:
-    encoded = base64.encodebytes(bytes(range(200))).decode()
-    assert decode_data_url(f"data:image/png;base64,{encoded}", 200, "p") == bytes(range(200))
+class CountingWorkers(ImageWorkers):
+    runs = 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        self.runs += 1
+        return await super().run(work)
+
+
+class Scene:
+    def __init__(self, isolate: bool = True, cache_bytes: int = 10**6, **limits: int) -> None:
+        self.metrics = Metrics()
+        self.held = Gauge("held", "bytes", registry=CollectorRegistry())
+        self.budget = ByteBudget(10**7, 1, self.held)
+        self.fetches = FakeFetches()
+        self.decodes = CountingWorkers("d", 2, 5)
+        chosen = {
+            "max_count": 4,
+            "max_bytes": 10**6,
+            "max_request_bytes": 10**6,
+            "max_request_pixels": 10**6,
+            **limits,
+        }
+        self.resolver = ImageResolver(
+            ImageLimits(**chosen, header=HEADER),
+            PixelBudgets(RULE, 128 * 128, "high", downscale=True),
+            self.fetches,  # type: ignore[arg-type]
+            RenditionCache(cache_bytes),
+            ImageWorkers("c", 2, 5),
+            self.decodes,
+            self.metrics,
+            isolate,
+        )
+
+    async def resolve(self, *urls: str, tenant: str = "one", detail: Detail = "auto") -> list[LoadedImage]:
+        sources = tuple(ImageSource(f"messages[{n}]", url, {}, detail) for n, url in enumerate(urls))
+        with self.budget.hold() as holding:
+            images = await self.resolver.resolve(sources, Tenant(tenant), holding)
+            self.held_at_the_end = self.held._value.get()
+            return images
+
+
+async def one(scene: Scene, *urls: str, tenant: str = "one", detail: Detail = "auto") -> LoadedImage:
+    return (await scene.resolve(*urls, tenant=tenant, detail=detail))[0]
+
+
+SMALL = data_url(picture())
+LARGE = data_url(noise("JPEG", (600, 400)))
+
+
+async def test_a_picture_that_fits_is_passed_on_byte_for_byte_and_never_decoded() -> None:
+    scene = Scene()
+    image = await one(scene, SMALL)
+    assert (image.data, image.media_type, image.width, image.height) == (picture(), "image/png", 64, 48)
+    assert image.notes == ()
+    assert scene.decodes.runs == 0
+
+
+async def test_equal_bytes_have_one_identity_whatever_they_are_called() -> None:
+    scene = Scene()
+    scene.fetches.bodies["https://a.example/x.gif"] = picture()
+    as_jpeg = data_url(picture(), "image/jpeg")
+    found = await scene.resolve(SMALL, as_jpeg, "https://a.example/x.gif")
+    assert len({image.digest for image in found}) == 1
+
+
+@pytest.mark.parametrize("url", [SMALL, LARGE])
+async def test_tenants_share_identities_as_it_is_set(url: str) -> None:
+    isolated, shared = Scene(isolate=True), Scene(isolate=False)
+    assert (await one(isolated, url, tenant="a")).digest != (await one(isolated, url, tenant="b")).digest
+    assert (await one(shared, url, tenant="a")).digest == (await one(shared, url, tenant="b")).digest
+
+
+async def test_tenants_that_are_isolated_share_no_rendition() -> None:
+    scene = Scene(isolate=True)
+    for tenant in ("a", "b", "a"):
+        await one(scene, LARGE, tenant=tenant)
+    assert scene.decodes.runs == 2
+
+
+async def test_a_large_picture_is_brought_down_once() -> None:
+    scene = Scene()
+    first, second = await one(scene, LARGE), await one(scene, LARGE)
+    assert first == second
+    assert (first.width, first.height) == RULE.resized(600, 400)
+    assert first.notes == ("downscaled",)
+    assert scene.decodes.runs == 1
+    assert scene.metrics.image_renditions.labels("downscaled")._value.get() == 2
+
+
+async def test_other_pixels_have_another_identity() -> None:
+    scene = Scene()
+    high, low = await one(scene, LARGE, detail="high"), await one(scene, LARGE, detail="low")
+    assert high.digest != low.digest
+    assert low.notes == ("low-detail",)
+    assert low.width * low.height < high.width * high.height
+
+
+async def test_without_room_in_the_cache_the_same_bytes_come_again() -> None:
+    scene = Scene(cache_bytes=0)
+    assert await one(scene, LARGE) == await one(scene, LARGE)
+    assert scene.decodes.runs == 2
+
+
+async def test_what_is_made_has_a_permit_for_its_bytes() -> None:
+    scene = Scene()
+    image = await one(scene, LARGE)
+    assert scene.held_at_the_end == len(image.data)
+    scene.fetches.bodies["https://a.example/x"] = picture()
+    await one(scene, "https://a.example/x")
+    assert scene.held_at_the_end == len(picture())
+    assert scene.held._value.get() == 0
+
+
+async def test_the_first_frame_of_an_animation_is_told_to_be_just_that() -> None:
+    image = await one(Scene(), data_url(animation("GIF", 3)))
+    assert (image.notes, image.media_type) == (("first-frame",), "image/png")
+
+
+async def test_more_images_than_allowed_are_refused_before_any_is_fetched() -> None:
+    scene = Scene(max_count=2)
+    with pytest.raises(TooManyImages) as caught:
+        await scene.resolve(*["https://a.example/x"] * 3)
+    assert caught.value.param == "messages[2]"
+    assert scene.fetches.asked == []
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("limits", "words"),
     [
-        "data:image/png;base64,!!!!",
-        "data:image/png;base64,abc",
-        "data:image/png;base64,",
-        "data:,hi",
-        "data:image/png;base64",
+        ({"max_request_bytes": 2 * len(picture())}, "bytes in all"),
+        ({"max_request_pixels": 2 * 64 * 48}, "pixels in all"),
     ],
 )
-def test_garbage_is_refused(url: str) -> None:
-    with pytest.raises(ImageError) as caught:
-        decode_data_url(url, 100, "messages[0]")
-    assert caught.value.param == "messages[0]"
+async def test_a_requests_images_are_bounded_in_all(limits: dict[str, int], words: str) -> None:
+    scene = Scene(**limits)
+    assert len(await scene.resolve(SMALL, SMALL)) == 2
+    with pytest.raises(ImageTooLarge, match=words):
+        await scene.resolve(SMALL, SMALL, SMALL)
 
 
-@pytest.mark.parametrize("size", [101, 102, 103, 5000])
-def test_the_byte_cap_is_exact(size: int) -> None:
-    url = "data:image/png;base64," + base64.b64encode(b"x" * size).decode()
-    with pytest.raises(ImageTooLarge):
-        decode_data_url(url, 100, "p")
-    assert len(decode_data_url("data:image/png;base64," + base64.b64encode(b"x" * 100).decode(), 100, "p")) == 100
+async def test_an_error_names_the_part_that_is_at_fault() -> None:
+    with pytest.raises(UnsupportedImage) as caught:
+        await Scene().resolve(SMALL, data_url(b"%PDF-1.7"))
+    assert caught.value.param == "messages[1]"
+
+
+async def test_a_picture_that_breaks_while_it_is_brought_down_is_refused_and_not_kept() -> None:
+    scene = Scene()
+    broken = data_url(png_claiming(600, 400))
+    for _ in range(2):
+        with pytest.raises(ImageError) as caught:
+            await scene.resolve(broken)
+        assert caught.value.param == "messages[0]"
+    assert scene.held._value.get() == 0
+
+
+async def test_a_failure_stops_the_other_images() -> None:
+    scene = Scene()
+    left = asyncio.Event()
+
+    class Slow(FakeFetches):
+        async def get(self, url: str, tenant: str | None, holding: Holding) -> bytes:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                left.set()
+            return b""
+
+    scene.resolver._fetches = Slow()  # type: ignore[assignment]
+    with pytest.raises(ImageError):
+        await scene.resolve("https://a.example/x", data_url(b"nothing"))
+    assert left.is_set()
