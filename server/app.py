@@ -15,6 +15,11 @@ from server.admission.key_file import KeyFile
 from server.admission.keys import Grant, KeyRing, KnownKey
 from server.admission.price import PriceList
 from server.api.connection import ConnectionLimits, bounded_connection
+from server.api.messages.answer import tell_message
+from server.api.messages.count_tokens import parse_count_request, tell_count
+from server.api.messages.events import MESSAGE_STOP
+from server.api.messages.problems import AnthropicWording
+from server.api.messages.request import parse_messages_request
 from server.api.middleware import ErrorsAsProblems, RequestLog
 from server.api.parse import parse_request
 from server.api.problems import OpenAIWording, ResponsesWording
@@ -38,7 +43,7 @@ from server.pipeline import Pipeline
 from server.settings import HttpSettings, ImageSettings, Settings
 
 log = logging.getLogger("fovea")
-OPENAI = OpenAIWording()
+OPENAI, ANTHROPIC = OpenAIWording(), AnthropicWording()
 SURFACES = {
     "/v1/chat/completions": Surface("chat", partial(parse_request, "chat"), OPENAI),
     "/v1/completions": Surface("completions", partial(parse_request, "completions"), OPENAI),
@@ -46,6 +51,8 @@ SURFACES = {
         "responses", partial(parse_request, "responses"), ResponsesWording(), b"event: response.completed\n"
     ),
     "/tokenize": Surface("tokenize", partial(parse_request, "tokenize"), OPENAI),
+    "/v1/messages": Surface("messages", parse_messages_request, ANTHROPIC, MESSAGE_STOP, tell_message),
+    "/v1/messages/count_tokens": Surface("count_tokens", parse_count_request, ANTHROPIC, tell=tell_count),
 }
 
 
@@ -105,7 +112,7 @@ def make_app(settings: Settings) -> FastAPI:
 
 def wording_of(path: str) -> Wording:
     """How errors are told at a path, whether or not there is anything at it."""
-    return OPENAI
+    return ANTHROPIC if f"{path}/".startswith("/v1/messages/") else OPENAI
 
 
 def is_loopback(host: str) -> bool:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import orjson
 
 from server.api.parsing import chat, completions, responses, tokenize
-from server.api.parsing.fields import read_max_tokens, refuse_fields
+from server.api.parsing.fields import read_max_tokens, read_model, read_stream, refuse_fields
 from server.domain import ImageSource, Json, ParsedRequest, Route
-from server.errors import CallerError, MalformedBody
+from server.errors import MalformedBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,7 @@ def parse_request(route: Route, raw: bytes) -> ParsedRequest:
     body = parse_json(raw)
     shape = SHAPES[route]
     refuse_fields(body, shape.fields, "")
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise CallerError("The field 'model' must name a model.", "model")
-    stream = body.get("stream") or False
-    if not isinstance(stream, bool):
-        raise CallerError("The field 'stream' must be true or false.", "stream")
+    model, stream = read_model(body), read_stream(body)
     images, text_bytes = shape.parse(body)
     max_tokens = read_max_tokens(body, shape.max_tokens)
     return ParsedRequest(route, model, stream, max_tokens, text_bytes, tuple(images), body)

@@ -69,7 +69,7 @@ class FakeEngine:
         if body.get("stream"):
             return self._streaming(self._events(body))
         await self._work(request)
-        message = {"role": "assistant", "content": "".join(WORDS)}
+        message = {"role": "assistant", "content": "".join(WORDS), **called(body)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return JSONResponse(self._envelope(body, "chat.completion", choice))
 
@@ -137,7 +137,7 @@ class FakeEngine:
     def _events(self, body: dict[str, Any]) -> Iterator[str]:
         for word in WORDS:
             yield self._event(body, {"content": word}, None)
-        yield self._event(body, {}, "stop")
+        yield self._event(body, called(body), "stop")
         if (body.get("stream_options") or {}).get("include_usage"):
             envelope = self._envelope(body, "chat.completion.chunk", None)
             yield f"data: {json.dumps(envelope)}\n\n"
@@ -146,7 +146,10 @@ class FakeEngine:
     def _event(self, body: dict[str, Any], delta: dict[str, Any], finish: str | None) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         envelope = self._envelope(body, "chat.completion.chunk", choice)
-        del envelope["usage"]
+        if (body.get("stream_options") or {}).get("continuous_usage_stats"):
+            envelope["usage"]["completion_tokens"] = 0
+        else:
+            del envelope["usage"]
         return f"data: {json.dumps(envelope)}\n\n"
 
     def _envelope(self, body: dict[str, Any], kind: str, choice: dict[str, Any] | None) -> dict[str, Any]:
@@ -158,6 +161,16 @@ class FakeEngine:
             "choices": [] if choice is None else [choice],
             "usage": {"prompt_tokens": 20, "completion_tokens": len(WORDS), "total_tokens": 20 + len(WORDS)},
         }
+
+
+def called(body: dict[str, Any]) -> dict[str, Any]:
+    """A call of the tool that the request names."""
+    choice = body.get("tool_choice")
+    if not isinstance(choice, dict):
+        return {}
+    function = {"name": choice["function"]["name"], "arguments": '{"count": 3}'}
+    call = {"id": "call-fake", "type": "function", "index": 0, "function": function}
+    return {"content": "", "tool_calls": [call]}
 
 
 def error(status: int, message: str) -> Response:

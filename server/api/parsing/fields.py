@@ -21,6 +21,20 @@ def refuse_fields(part: Json, allowed: frozenset[str], path: str) -> None:
             raise FieldRefused(f"The field '{field}' is not accepted here.", f"{path}.{field}" if path else field)
 
 
+def read_model(body: Json) -> str:
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise CallerError("The field 'model' must name a model.", "model")
+    return model
+
+
+def read_stream(body: Json) -> bool:
+    stream = body.get("stream") or False
+    if not isinstance(stream, bool):
+        raise CallerError("The field 'stream' must be true or false.", "stream")
+    return stream
+
+
 def read_max_tokens(body: Json, fields: tuple[str, ...]) -> int | None:
     """The first of `fields` that is set. Raises CallerError."""
     for field in fields:
