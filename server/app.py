@@ -29,6 +29,7 @@ from server.domain import Tenant
 from server.engines.client import EngineClient, EngineTimeouts
 from server.engines.pool import EnginePool
 from server.errors import ConfigError
+from server.images.addresses import Network
 from server.images.fetch import FetchLimits, ImageFetcher
 from server.images.inspect import HeaderLimits, enable_formats
 from server.images.rendition import PixelBudgets
@@ -56,8 +57,8 @@ SURFACES = {
 }
 
 
-def make_app(settings: Settings) -> FastAPI:
-    """Build the gateway. Raises ConfigError where the settings cannot work."""
+def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
+    """Build the gateway; its images come from the `network`. Raises ConfigError where the settings cannot work."""
     if not settings.engines.urls:
         raise ConfigError("no engine is named: give --engine URL or set FOVEA_ENGINES__URLS")
     path = settings.admission.preprocessor
@@ -76,7 +77,7 @@ def make_app(settings: Settings) -> FastAPI:
         gate = Gate(admission.max_running, admission.max_waiting, admission.wait_timeout_s, metrics)
         http = settings.http
         budget = ByteBudget(http.max_bytes_in_flight, http.bytes_wait_s, metrics.bytes_in_flight)
-        images = make_images(settings.images, rule, metrics, budget)
+        images = make_images(settings.images, rule, metrics, budget, network or Network())
         limits = BodyLimits(http.max_body, http.body_timeout_s)
         pipeline = Pipeline(images, prices, gate, pool, metrics)
         endpoints = [
@@ -166,7 +167,7 @@ def make_pool(settings: Settings, metrics: Metrics) -> EnginePool:
 
 
 def make_images(
-    images: ImageSettings, rule: QwenTokenRule | None, metrics: Metrics, budget: ByteBudget
+    images: ImageSettings, rule: QwenTokenRule | None, metrics: Metrics, budget: ByteBudget, network: Network
 ) -> ImageResolver:
     fetcher = ImageFetcher(
         FetchLimits(
@@ -184,7 +185,8 @@ def make_images(
             ca_file=images.ca_file,
             default_ttl_s=images.fetch_ttl_s,
             max_ttl_s=images.fetch_max_ttl_s,
-        )
+        ),
+        network,
     )
     fetches = SharedFetches(fetcher, budget, images.fetch_cache, metrics)
     limits = ImageLimits(

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from server.errors import GatewayError, ImageFetchFailed, ImageTooLarge, ImageUrlRefused
-from server.images.addresses import AddressRefused, caused_by_refusal, is_within, public_socket
+from server.images.addresses import AddressRefused, Network, caused_by_refusal, is_host, is_within
 from server.images.freshness import Validators, fresh_for
 from server.memory import Holding
 
 CHUNK_BYTES = 64 * 1024
+MOST_URL = 8 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 NOT_PUBLIC = "The image URL leads to an address that is not public."
 
@@ -56,7 +56,7 @@ class Fetched:
 class ImageFetcher:
     """One session for all fetches, in bounded number, over all and to each host."""
 
-    def __init__(self, limits: FetchLimits) -> None:
+    def __init__(self, limits: FetchLimits, network: Network) -> None:
         self._limits = limits
         self._slots = asyncio.Semaphore(limits.max_fetches)
         context = ssl.create_default_context()
@@ -64,8 +64,8 @@ class ImageFetcher:
             context.load_verify_locations(limits.ca_file)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=ThreadedResolver(),
-                socket_factory=None if limits.allow_private_addresses else public_socket,
+                resolver=network.make_resolver(),
+                socket_factory=None if limits.allow_private_addresses else network.socket,
                 ssl=context,
                 use_dns_cache=False,
                 limit=limits.max_fetches,
@@ -126,6 +126,8 @@ class ImageFetcher:
             raise ImageUrlRefused(f"Image URLs must start with {' or '.join(sorted(schemes))}.")
         if not url.raw_host or url.raw_user is not None or url.raw_password is not None:
             raise ImageUrlRefused("The image URL must name a host and hold no credentials.")
+        if not is_host(url.raw_host):
+            raise ImageUrlRefused("The image URL is malformed.")
         allowed = self._limits.allow_domains
         if (allowed and not is_within(url.raw_host, allowed)) or is_within(url.raw_host, self._limits.deny_domains):
             raise ImageUrlRefused("Images are not fetched from this host.")
@@ -151,6 +153,8 @@ class ImageFetcher:
 
 def parse_url(text: str) -> URL:
     """By the parser of the library that connects: two parsers may read two hosts. Raises ImageUrlRefused."""
+    if len(text) > MOST_URL:
+        raise ImageUrlRefused(f"The image URL is longer than {MOST_URL} characters.")
     try:
         return URL(text)
     except (ValueError, TypeError) as problem:

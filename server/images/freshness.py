@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+MOST_VALIDATOR = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Validators:
@@ -17,7 +19,9 @@ class Validators:
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> Self:
-        return cls(headers.get("etag"), headers.get("last-modified"))
+        """Only short ones: they are kept for as long as the body is, and sent again."""
+        found = (headers.get(name) for name in ("etag", "last-modified"))
+        return cls(*(value if value and len(value) <= MOST_VALIDATOR else None for value in found))
 
     def headers(self) -> dict[str, str]:
         """For asking whether it still holds."""

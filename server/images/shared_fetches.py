@@ -12,6 +12,8 @@ from server.memory import ByteBudget, Holding
 from server.metrics import Metrics
 
 Key = tuple[str | None, str]
+# What holds an entry together, its validators included.
+ENTRY_BYTES = 1024
 
 
 @dataclass(slots=True)
@@ -107,17 +109,23 @@ class SharedFetches:
 
     def _keep(self, key: Key, data: bytes, fetched: Fetched) -> None:
         self._drop(key)
-        if fetched.fresh_s is None or len(data) > self._most_bytes or not (fetched.fresh_s or fetched.validators):
+        size = size_of(key, data)
+        if fetched.fresh_s is None or size > self._most_bytes or not (fetched.fresh_s or fetched.validators):
             return
         self._kept[key] = Kept(data, fetched.validators, self._clock() + fetched.fresh_s)
-        self._bytes += len(data)
+        self._bytes += size
         while self._bytes > self._most_bytes:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: Key) -> None:
         kept = self._kept.pop(key, None)
         if kept is not None:
-            self._bytes -= len(kept.data)
+            self._bytes -= size_of(key, kept.data)
 
     def _count(self, outcome: str) -> None:
         self._metrics.image_fetches.labels(outcome).inc()
+
+
+def size_of(key: Key, data: bytes) -> int:
+    """Bytes of an entry, about: a host of a caller's own may answer any number of URLs with nothing at all."""
+    return len(data) + len(key[1]) + ENTRY_BYTES

@@ -8,16 +8,19 @@ from typing import Any
 import httpx2
 
 from server.app import make_app, make_server_options
+from server.images.addresses import Network
 from server.settings import Settings
 from tests.fakes.serve import serving
 
 
 @contextmanager
-def gateway(*engines: str, wait: bool = True, **sections: dict[str, Any]) -> Iterator[str]:
-    """The gateway's base URL, once an engine is ready (`wait`)."""
+def gateway(
+    *engines: str, wait: bool = True, network: Network | None = None, **sections: dict[str, Any]
+) -> Iterator[str]:
+    """The gateway's base URL, once an engine is ready (`wait`). Its images come from `network`."""
     sections["engines"] = {"urls": engines, "poll_s": 0.1, **sections.get("engines", {})}
     settings = Settings(**sections)
-    with serving(make_app(settings), **make_server_options(settings.http)) as url:
+    with serving(make_app(settings, network), **make_server_options(settings.http)) as url:
         deadline = time.monotonic() + 20
         while wait and httpx2.get(f"{url}/health/ready").status_code != 200:
             assert time.monotonic() < deadline, "no engine became ready"

@@ -11,8 +11,9 @@ EVERY = 10
 
 @pytest.fixture(scope="module", name="scene")
 def make_scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
-    """The module's own `SETTINGS` (sections of the gateway's settings) where it has some."""
-    with scene(**getattr(request.module, "SETTINGS", {})) as made:
+    """The module's own `SETTINGS` (sections of the gateway's settings) and `NETWORK` where it has some."""
+    network = getattr(request.module, "NETWORK", None)
+    with scene(network, **getattr(request.module, "SETTINGS", {})) as made:
         made.check_answers()
         yield made
         made.check_answers()

@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.images.addresses import Network
 from tests.fakes.engine import FakeEngine
 from tests.fakes.gateway import gateway
 from tests.fakes.serve import serving
@@ -141,12 +142,12 @@ class Scene:
 
 
 @contextmanager
-def scene(**sections: dict[str, Any]) -> Iterator[Scene]:
+def scene(network: Network | None = None, **sections: dict[str, Any]) -> Iterator[Scene]:
     engine = WatchedEngine()
     with (
         serving(engine) as engine_url,
         trap() as watched,
-        gateway(engine_url, **sections) as url,
+        gateway(engine_url, network=network, **sections) as url,
         httpx2.Client(base_url=url, timeout=30, trust_env=False) as http,
     ):
         yield Scene(url, engine, watched, http)

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from server.errors import ImageFetchFailed
 from server.images.fetch import Fetched
 from server.images.freshness import Validators
-from server.images.shared_fetches import SharedFetches
+from server.images.shared_fetches import ENTRY_BYTES, SharedFetches
 from server.memory import ByteBudget, Holding
 from server.metrics import Metrics
 
@@ -36,7 +36,7 @@ class FakeFetcher:
 
 
 class Scene:
-    def __init__(self, most_bytes: int = 1000, total: int = 10_000, **answers: Fetched | Exception) -> None:
+    def __init__(self, most_bytes: int = 10_000, total: int = 20_000, **answers: Fetched | Exception) -> None:
         self.metrics = Metrics()
         self.held = Gauge("held", "bytes", registry=CollectorRegistry())
         self.budget = ByteBudget(total, 1, self.held)
@@ -99,7 +99,7 @@ async def test_a_new_version_takes_the_old_ones_place() -> None:
     assert [await scene.get("a"), await scene.get("a")] == [b"new", b"new"]
 
 
-@pytest.mark.parametrize("answer", [body(fresh_s=None), body(fresh_s=0), body(b"x" * 1001)])
+@pytest.mark.parametrize("answer", [body(fresh_s=None), body(fresh_s=0), body(b"x" * 9000)])
 async def test_what_must_not_or_cannot_be_kept_is_not(answer: Fetched) -> None:
     scene = Scene(a=answer)
     for _ in range(2):
@@ -108,7 +108,7 @@ async def test_what_must_not_or_cannot_be_kept_is_not(answer: Fetched) -> None:
 
 
 async def test_the_least_recently_used_leave_when_bytes_run_out() -> None:
-    scene = Scene(most_bytes=25, **{name: body(name.encode() * 10) for name in "abc"})
+    scene = Scene(most_bytes=2 * (ENTRY_BYTES + 11), **{name: body(name.encode() * 10) for name in "abc"})
     for name in ("a", "b", "a", "c", "a"):
         await scene.get(name)
     assert [url for url, _ in scene.fetcher.asked] == ["a", "b", "c"]
@@ -151,3 +151,13 @@ async def test_a_fetch_goes_on_for_those_who_stay_and_ends_with_the_last() -> No
     scene.fetcher.open.set()
     assert await scene.get("a") == b"picture"
     assert scene.bytes_held() == 0
+
+
+async def test_bodies_of_no_bytes_do_not_pile_up() -> None:
+    names = [f"https://a.example/{n}" for n in range(50)]
+    scene = Scene(most_bytes=5 * ENTRY_BYTES, **{name: body(b"") for name in names})
+    for name in names:
+        await scene.get(name)
+    for name in names[:40]:
+        await scene.get(name)
+    assert scene.count("fetched") == 90
