@@ -41,6 +41,10 @@ class EngineRefused(CallerError):
     code = "rejected_by_engine"
 
 
+class EngineAnsweredBadly(EngineError):
+    """A status of 500 or above, from an engine that is there to say so: the request may be what it cannot bear."""
+
+
 @contextmanager
 def engine_errors(engine: str) -> Iterator[None]:
     """The only place the engine's transport errors become ours."""
@@ -148,7 +152,7 @@ class EngineClient:
         if response.status in (429, 503):
             return BusyError(f"{self.name} is overloaded: try again later.")
         if not 400 <= response.status < 500:
-            return EngineError(f"{self.name} failed with status {response.status}.")
+            return EngineAnsweredBadly(f"{self.name} failed with status {response.status}.")
         error = _read_error(body)
         message = str(error.get("message") or "The engine refused the request.")
         param = error.get("param")

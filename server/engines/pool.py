@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from server.domain import Answer, Permit, ReadyRequest
 from server.engines.affinity import pick
-from server.engines.client import EngineClient
+from server.engines.client import EngineAnsweredBadly, EngineClient
 from server.errors import EngineError, NoEngineReady, UnknownModel
 from server.metrics import Metrics
 
@@ -23,6 +23,7 @@ class Engine:
     ready: bool = False
     running: int = 0
     models: dict[str, int | None] = field(default_factory=dict)
+    doubt: "asyncio.Task[None] | None" = None
 
 
 class EnginePool:
@@ -42,6 +43,9 @@ class EnginePool:
             self._poller.cancel()
             await asyncio.gather(self._poller, return_exceptions=True)
         for engine in self._engines.values():
+            if engine.doubt is not None:
+                engine.doubt.cancel()
+                await asyncio.gather(engine.doubt, return_exceptions=True)
             await engine.client.close()
 
     @property
@@ -75,8 +79,12 @@ class EnginePool:
             engine = self._choose(request, exclude=None)
             try:
                 answer = await stack.enter_async_context(self._send(engine, request, permit))
-            except EngineError:
-                self._suspect(engine)
+            except EngineError as problem:
+                if isinstance(problem, EngineAnsweredBadly):
+                    # The request may be one that no engine can bear: its caller must not turn them out one by one.
+                    self._doubt(engine)
+                else:
+                    self._suspect(engine)
                 second = self._choose(request, exclude=engine)
                 self._metrics.retries.inc()
                 answer = await stack.enter_async_context(self._send(second, request, permit))
@@ -111,6 +119,18 @@ class EnginePool:
         if engine.ready:
             log.warning("%s failed a request and must prove itself again", engine.client.name)
         self._set_ready(engine, False)
+
+    def _doubt(self, engine: Engine) -> None:
+        """Stays in the pool unless it cannot answer a generation now."""
+        if engine.ready and engine.doubt is None:
+            engine.doubt = asyncio.create_task(self._question(engine), name="engine doubt")
+
+    async def _question(self, engine: Engine) -> None:
+        try:
+            if not await engine.client.can_answer(next(iter(engine.models))):
+                self._suspect(engine)
+        finally:
+            engine.doubt = None
 
     async def _poll(self) -> None:
         while True:

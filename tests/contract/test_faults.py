@@ -89,13 +89,17 @@ def test_an_engine_that_fails_before_the_first_byte_is_replaced_by_another() -> 
     bad.fail = 500
     with serving(good.app) as a, serving(bad.app) as b, gateway(a, b, engines={"poll_s": 60}) as url:
         wait_until(lambda: metric(url, 'fovea_engine_ready{engine="engine-1"}') == 1)
+        bad.answers = False
+        for s in range(1, 20):
+            httpx2.post(url + CHAT, json=chat(image_part(picture(size=(s, 8))))).raise_for_status()
+        wait_until(lambda: metric(url, 'fovea_engine_ready{engine="engine-1"}') == 0)
+        failed = len(bad.chats)
         statuses = {
             httpx2.post(url + CHAT, json=chat(image_part(picture(size=(s, 9))))).status_code for s in range(1, 20)
         }
         assert statuses == {200}
-        # It failed once, left the pool, and was asked nothing more.
-        assert len(bad.chats) == 1
-        assert metric(url, "fovea_engine_retries_total") == 1
+        # It was asked whether it can answer at all, could not, left the pool, and was asked nothing more.
+        assert len(bad.chats) == failed == metric(url, "fovea_engine_retries_total")
 
 
 def test_a_lone_engine_that_fails_is_a_502_with_a_stable_code(engine: FakeEngine, url: str) -> None:
@@ -138,6 +142,19 @@ def test_what_is_held_is_given_back_when_the_answer_begins(engine: FakeEngine, u
         assert metric(url, "fovea_requests_in_flight") == 1
         assert metric(url, "fovea_bytes_in_flight") == 0
         assert b"[DONE]" in b"".join(frames)
+
+
+def test_a_request_that_no_engine_can_bear_turns_none_out(engine: FakeEngine) -> None:
+    other = FakeEngine()
+    engine.fail = other.fail = 500
+    with serving(engine.app) as one, serving(other.app) as two, gateway(one, two) as url:
+        wait_until(lambda: metric(url, 'fovea_engine_ready{engine="engine-1"}') == 1)
+        for _ in range(3):
+            assert httpx2.post(url + CHAT, json=chat()).json()["error"]["code"] == "engine_failed"
+        assert [metric(url, f'fovea_engine_ready{{engine="engine-{n}"}}') for n in (0, 1)] == [1, 1]
+        engine.fail = other.fail = None
+        assert httpx2.post(url + CHAT, json=chat()).status_code == 200
+        assert len(engine.chats) + len(other.chats) == 7
 
 
 def test_an_overloaded_engine_is_said_to_be_with_retry_after(engine: FakeEngine, url: str) -> None:
