@@ -54,6 +54,7 @@ SURFACES = {
     "/tokenize": Surface("tokenize", partial(parse_request, "tokenize"), OPENAI),
     "/v1/messages": Surface("messages", parse_messages_request, ANTHROPIC, MESSAGE_STOP, tell_message),
     "/v1/messages/count_tokens": Surface("count_tokens", parse_count_request, ANTHROPIC, tell=tell_count),
+    "/detokenize": Surface("detokenize", partial(parse_request, "detokenize"), OPENAI),
 }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Json = dict[str, Any]
-Route = Literal["chat", "completions", "responses", "tokenize"]
+Route = Literal["chat", "completions", "responses", "tokenize", "detokenize"]
 Detail = Literal["auto", "low", "high"]
 KeyScope = Literal["inference", "files", "admin"]
 # What a tenant may be called. It stands in logs, in cache keys and in paths of stores.

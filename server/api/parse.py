@@ -31,6 +31,7 @@ SHAPES: dict[Route, Shape] = {
     "completions": Shape(completions.FIELDS, completions.parse, ("max_tokens",)),
     "responses": Shape(responses.FIELDS, responses.parse, ("max_output_tokens",)),
     "tokenize": Shape(tokenize.FIELDS, tokenize.parse),
+    "detokenize": Shape(tokenize.DETOKENIZE_FIELDS, tokenize.parse_detokenize),
 }
 
 

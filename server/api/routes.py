@@ -159,7 +159,9 @@ def make_routes(
 
     return [
         *(Route(path, endpoint) for path, endpoint in endpoints),
-        Route("/v1/responses/{rest:path}", kept_response, methods=["GET", "POST", "DELETE"]),
+        Route(
+            "/v1/responses/{rest:path}", kept_response, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+        ),
         Route("/v1/models", list_models, methods=["GET"]),
         Route("/v1/models/{name:path}", get_model, methods=["GET"]),
     ]

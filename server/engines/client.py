@@ -21,6 +21,7 @@ PATHS: Mapping[Route, str] = {
     "completions": "/v1/completions",
     "responses": "/v1/responses",
     "tokenize": "/tokenize",
+    "detokenize": "/detokenize",
 }
 PROBE_TIMEOUT_S = 60
 MOST_ERROR_BYTES = 64 * 1024

@@ -75,7 +75,10 @@ def test_a_stream_is_numbered_events_that_end_with_the_response(target: Target) 
     "earlier",
     [
         [{"role": "assistant", "content": "A circle."}],
+        [{"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": "A circle."}],
         [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "A circle."}]}],
+        [{"role": "assistant", "content": [{"type": "output_text", "text": "A circle."}]}],
+        [{"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}],
         [{"role": "system", "content": "Be short."}, {"role": "developer", "content": [TEXT]}],
         [CALL, {"type": "function_call_output", "call_id": "c1", "output": "red"}],
         [CALL, {"type": "function_call_output", "call_id": "c1", "output": [TEXT]}],

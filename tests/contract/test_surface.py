@@ -167,9 +167,7 @@ def test_a_data_url_may_lie_about_its_type(target: Target) -> None:
     assert ask(target, part).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/docs", "/invocations", "/detokenize", "/v1/embeddings", "/version", "/ping"]
-)
+@pytest.mark.parametrize("path", ["/", "/docs", "/invocations", "/pooling", "/v1/embeddings", "/version", "/ping"])
 def test_nothing_else_of_vllm_is_reachable(target: Target, path: str) -> None:
     assert error_of(target.http.post(path, json={}), 404)["code"] == "not_found"
 

@@ -31,6 +31,19 @@ def test_a_conversation_with_a_picture_becomes_tokens(target: Target) -> None:
     assert response.json()["token_strs"] is None
 
 
+def test_tokens_become_text_again(target: Target) -> None:
+    tokens = target.http.post(TOKENIZE, json={"model": target.model, "prompt": "red"}).json()["tokens"]
+    response = target.http.post("/detokenize", json={"model": target.model, "tokens": tokens})
+    assert response.status_code == 200, response.text
+    assert isinstance(response.json()["prompt"], str)
+
+
+def test_tokens_that_the_model_does_not_have_harm_nobody(target: Target) -> None:
+    response = target.http.post("/detokenize", json={"model": target.model, "tokens": [2**31 - 1]})
+    assert response.status_code in (200, 400)
+    assert target.http.get("/health/ready").status_code == 200
+
+
 def test_a_picture_is_checked_as_in_a_chat(target: Target) -> None:
     error = error_of(ask(target, text_part("a"), image_part(picture()[:60])), 400)
     assert (error["code"], error["param"]) == ("invalid_image", "messages[0].content[1].image_url")

@@ -44,6 +44,7 @@ class FakeEngine:
                 Route("/v1/completions", self._complete, methods=["POST"]),
                 Route("/v1/responses", self._respond, methods=["POST"]),
                 Route("/tokenize", self._tokenize, methods=["POST"]),
+                Route("/detokenize", self._detokenize, methods=["POST"]),
             ]
         )
 
@@ -93,6 +94,11 @@ class FakeEngine:
         strings = list(WORDS) if body.get("return_token_strs") else None
         answer = {"count": len(tokens), "max_model_len": self.context, "tokens": tokens, "token_strs": strings}
         return JSONResponse(answer)
+
+    async def _detokenize(self, request: Request) -> Response:
+        body = json.loads(await request.body())
+        self.tokenized.append(body)
+        return self._refusal(0) or JSONResponse({"prompt": "".join(WORDS)[: len(body["tokens"])]})
 
     def _refusal(self, max_tokens: int) -> Response | None:
         if self.fail is not None:

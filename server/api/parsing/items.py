@@ -49,6 +49,7 @@ def parse_item(item: Any, path: str, images: list[ImageSource]) -> int:
     """Bytes of text in one item; its images are appended to `images`."""
     if not isinstance(item, dict):
         raise CallerError("An item of the input must be an object.", path)
+    drop_unset(item)
     kind = item.get("type")
     if kind == "message" or (kind is None and "role" in item):
         return parse_message(item, path, images)
@@ -77,8 +78,15 @@ def parse_message(item: Json, path: str, images: list[ImageSource]) -> int:
     role = item.get("role")
     if not isinstance(role, str) or role not in ROLES:
         raise CallerError("The role of a message is user, assistant, system or developer.", f"{path}.role")
+    content: Any = item.get("content")
     allowed = SAID_PARTS if role == "assistant" else GIVEN_PARTS
-    return parse_parts(item.get("content"), f"{path}.content", allowed, images)
+    text_bytes = parse_parts(content, f"{path}.content", allowed, images)
+    if role != "assistant":
+        return text_bytes
+    # Of what the assistant said vLLM reads one part alone, and that only as an output_text of a typed message.
+    text = content if isinstance(content, str) else "".join(part[TEXT_PARTS[part["type"]][1]] for part in content)
+    item.update(type="message", content=[{"type": "output_text", "text": text, "annotations": []}])
+    return text_bytes
 
 
 def parse_reasoning(item: Json, path: str) -> int:
@@ -102,6 +110,7 @@ def parse_parts(content: Any, path: str, allowed: frozenset[str], images: list[I
         kind = part.get("type") if isinstance(part, dict) else None
         if not isinstance(kind, str) or kind not in allowed:
             raise CallerError(f"Parts taken here: {', '.join(sorted(allowed))}.", f"{part_path}.type")
+        drop_unset(part)
         if kind == "input_image":
             images.append(parse_image(part, part_path))
         else:
@@ -131,6 +140,12 @@ def parse_image(part: Json, path: str) -> ImageSource:
 def parse_detail_of(detail: Any, path: str) -> Detail:
     """As in chat; `original`, which this route has besides, is as close as there is."""
     return "high" if detail == "original" else parse_detail(detail, path)
+
+
+def drop_unset(value: Json) -> None:
+    """Answers name every field that there is, and are sent back as they came."""
+    for field in [field for field, held in value.items() if held is None]:
+        del value[field]
 
 
 def check_strings(item: Json, fields: tuple[str, ...], path: str) -> None:

@@ -65,6 +65,27 @@ def test_text_is_measured_wherever_it_is() -> None:
     assert parsed.text_bytes == 2 + 3 + 4 + 2 + 5
 
 
+def test_items_may_come_back_as_the_engine_told_them_with_all_fields_that_are_not_set() -> None:
+    call = {**CALL, "id": "fc_1", "status": "completed", "async": None, "caller": None, "namespace": None}
+    image = {**IMAGE, "file_id": None}
+    body = parse([call, output(image, id=None), message(TEXT, phase=None)]).body
+    assert body["input"] == [{**CALL, "id": "fc_1", "status": "completed"}, output(IMAGE), message(TEXT)]
+
+
+def test_what_the_assistant_said_is_one_text_for_the_engine() -> None:
+    refusal = {"type": "refusal", "refusal": "No."}
+    said = {"type": "output_text", "text": "Well. ", "annotations": []}
+    plain = {"role": "assistant", "content": "No.", "id": "msg_1"}
+    body = parse([message(said, refusal, role="assistant"), message(refusal, role="assistant"), plain]).body
+    one = {"type": "output_text", "annotations": []}
+    assert [item["content"] for item in body["input"]] == [
+        [{**one, "text": "Well. No."}],
+        [{**one, "text": "No."}],
+        [{**one, "text": "No."}],
+    ]
+    assert body["input"][2] == {**plain, "type": "message", "content": [{**one, "text": "No."}]}
+
+
 def test_nothing_is_ever_stored_by_the_engine() -> None:
     for stored in ({}, {"store": True}, {"store": False}, {"store": None}):
         assert parse("hi", **stored).body["store"] is False
