@@ -1,5 +1,6 @@
 """The gateway's composition root: the only place where its objects are built."""
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import AsyncIterator
@@ -25,6 +26,7 @@ from server.api.parse import parse_request
 from server.api.problems import OpenAIWording, ResponsesWording
 from server.api.routes import BodyLimits, CompletionEndpoint, answer_http_exception, make_probes, make_routes
 from server.api.surface import Surface, Wording
+from server.crash import log_loop_fault
 from server.domain import Tenant
 from server.engines.client import EngineClient, EngineTimeouts
 from server.engines.pool import EnginePool
@@ -73,6 +75,7 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         """What needs the running event loop is built here, and taken down in reverse order."""
+        asyncio.get_running_loop().set_exception_handler(log_loop_fault)
         pool = make_pool(settings, metrics)
         admission = settings.admission
         gate = Gate(admission.max_running, admission.max_waiting, admission.wait_timeout_s, metrics)
@@ -108,7 +111,7 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
     )
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_middleware(ErrorsAsProblems, wording_of=wording_of)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, routes=lambda: app.router.routes)
     return app
 
 
@@ -155,6 +158,7 @@ def make_server_options(http: HttpSettings) -> dict[str, Any]:
         "proxy_headers": False,
         "server_header": False,
         "access_log": False,
+        "log_config": None,  # ours (server/logs.py)
         # Warnings are about callers' requests: anyone could fill the log with them.
         "log_level": "error",
     }

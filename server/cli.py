@@ -13,9 +13,11 @@ import uvicorn
 
 from server import cli_keys
 from server.app import make_app, make_server_options
+from server.crash import tell_no_values
 from server.engine.launch import Launch, LaunchError, check_model, check_port, run_engine
 from server.errors import ConfigError
-from server.settings import PREFIX, read_settings
+from server.logs import configure_logs
+from server.settings import PREFIX, LogSettings, read_settings
 from server.together import Together, run_together
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -75,9 +77,10 @@ def gateway(
         "ADMISSION__PREPROCESSOR": preprocessor,
     }
     os.environ.update({PREFIX + key: str(value) for key, value in given.items() if value is not None})
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    tell_no_values()
     try:
         settings = read_settings()
+        start_logs(settings.logs)
         application = make_app(settings)
         check_port(settings.http.host, settings.http.port)
     except (ConfigError, LaunchError) as problem:
@@ -90,6 +93,13 @@ def gateway(
         timeout_graceful_shutdown=round(settings.http.drain_s),
         **make_server_options(settings.http),
     )
+
+
+def start_logs(logs: LogSettings) -> None:
+    form = logs.format
+    if form == "auto":
+        form = "text" if sys.stderr.isatty() else "json"
+    configure_logs(form, logs.level, logs.audit_file, logs.audit_max_bytes, logs.audit_backups)
 
 
 @app.command(context_settings=PASS_ON)

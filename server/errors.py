@@ -34,13 +34,11 @@ The text of an error is shown to callers: it names no address of ours and holds 
 
 from typing import Self
 
-# A caller's own words are said back, but not megabytes of them.
+from server.printable import printable
+
+# A caller's own words are said back, but not megabytes of them, and nothing that forges a line.
 MOST_MESSAGE = 1000
 MOST_PARAM = 200
-
-
-def cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}..."
 
 
 class GatewayError(Exception):
@@ -52,8 +50,8 @@ class GatewayError(Exception):
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
-        self.message = cut(message, MOST_MESSAGE)
-        self.param = cut(param, MOST_PARAM) if param is not None else None
+        self.message = printable(message, MOST_MESSAGE)
+        self.param = printable(param, MOST_PARAM) if param is not None else None
 
 
 class CallerError(GatewayError):

@@ -14,6 +14,7 @@ from server.images.digest import identify
 from server.images.resolve import ImageResolver
 from server.memory import Holding
 from server.metrics import Metrics
+from server.record import current_record
 
 
 class Pipeline:
@@ -38,7 +39,11 @@ class Pipeline:
         """
         context = self._pool.context_of(request.model)
         images = await self._images.resolve(request.images, tenant, holding)
+        record = current_record()
+        for image in images:
+            record.saw_image(image.digest, len(image.data))
         cost = self._prices.price(request, images)
+        record.image_tokens = cost.image_tokens
         check_fits(cost, context)
         if images:
             self._metrics.image_tokens.observe(cost.image_tokens)

@@ -10,6 +10,7 @@ from hmac import compare_digest
 from server.admission.credentials import Headers, read_credential
 from server.domain import KeyScope, Tenant
 from server.errors import InsufficientScope, Unauthenticated
+from server.record import current_record
 
 ANONYMOUS = Tenant("anonymous")
 
@@ -62,8 +63,11 @@ class KeyRing:
     async def authenticate(self, headers: Headers, scope: KeyScope) -> Tenant:
         """Whose request this is; it may go to `scope`. Raises Unauthenticated, InsufficientScope."""
         if self._anonymous:
+            current_record().tenant = ANONYMOUS.name
             return ANONYMOUS
         grant = self._find(read_credential(headers))
+        record = current_record()
+        record.tenant, record.key = grant.tenant.name, grant.tenant.key
         if scope not in grant.scopes:
             raise InsufficientScope(f"This key may not be used here: it lacks the scope '{scope}'.")
         return grant.tenant

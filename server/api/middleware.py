@@ -1,25 +1,30 @@
-"""Wraps the whole application: every request gets an id of ours, a log line, and an answer even for our bugs."""
+"""Wraps the whole application: every request gets an id of ours, a record, and an answer even for our bugs."""
 
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.surface import Wording
 from server.api.wire import ClientLeft
 from server.errors import GatewayError, InternalError
+from server.logs import log_request
+from server.record import begin_record, current_record
 
-log = logging.getLogger("fovea.access")
+log = logging.getLogger("fovea.bugs")
+METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
 
 
 class RequestLog:
-    """Sets `scope["state"]["request_id"]` and `x-request-id`; logs method, path, status and time, no content."""
+    """Gives every request an id (`x-request-id`) and a record, which is logged when the request has ended."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, routes: Callable[[], Iterable[BaseRoute]]) -> None:
         self._app = app
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -27,12 +32,13 @@ class RequestLog:
             return
         request_id = f"req-{uuid.uuid4().hex}"
         scope.setdefault("state", {})["request_id"] = request_id
-        began, status = time.perf_counter(), 0
+        record = begin_record(request_id)
+        record.method = scope["method"] if scope["method"] in METHODS else "other"
+        began = time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                record.status = message["status"]
                 # OpenAI's SDKs look for the first name, Anthropic's for the second.
                 names = (b"x-request-id", b"request-id")
                 message["headers"] = [*message["headers"], *((name, request_id.encode()) for name in names)]
@@ -41,11 +47,20 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_with_id)
         except ClientLeft:
-            status = 499
+            record.status, record.code = 499, "client_left"
         finally:
-            if not scope["path"].startswith(("/health", "/metrics")):
-                took_ms = (time.perf_counter() - began) * 1000
-                log.info("%s %s %r %d %.0f ms", request_id, scope["method"], scope["path"][:200], status, took_ms)
+            record.path = self._pattern_of(scope)
+            if not record.path.startswith(("/health", "/metrics")):
+                record.ms = (time.perf_counter() - began) * 1000
+                log_request(record)
+
+    def _pattern_of(self, scope: Scope) -> str:
+        """What the router matched: the path itself is the caller's, and may hold anything."""
+        endpoint = scope.get("endpoint")
+        for route in self._routes():
+            if isinstance(route, Route) and route.endpoint is endpoint:
+                return route.path
+        return "none of ours"
 
 
 class ErrorsAsProblems:
@@ -66,19 +81,15 @@ class ErrorsAsProblems:
         try:
             await self._app(scope, receive, watched_send)
         except GatewayError as problem:
+            current_record().code = problem.code
             if started:
                 raise
             await self._word(problem, scope)(scope, receive, send)
         except ClientLeft:
             raise
         except Exception as bug:
-            # Never the exception's text or its frames' values: either may quote a prompt or an image.
-            trace = bug.__traceback__
-            while trace is not None and trace.tb_next is not None:
-                trace = trace.tb_next
-            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "nowhere"
-            request_id = scope.get("state", {}).get("request_id")
-            log.error("%s bug: %s at %s", request_id, type(bug).__name__, place)
+            current_record().code = InternalError.code
+            log.error("bug: %s", type(bug).__name__, exc_info=bug)
             if started:
                 raise
             error = InternalError("The gateway failed; its log says more under this request's id.")

@@ -22,6 +22,7 @@ from server.errors import GatewayError, NoEngineReady, UnknownModel, UnknownRout
 from server.memory import ByteBudget, Holding
 from server.metrics import Metrics
 from server.pipeline import Pipeline
+from server.record import current_record
 
 log = logging.getLogger("fovea.requests")
 
@@ -128,6 +129,8 @@ class Account:
         elif problem is not None:
             status, code = "500", "internal_error"
         model = self._known_model()
+        record = current_record()
+        record.route, record.model, record.code = self._route, model, code
         self._metrics.requests.labels(self._route, model, status, code).inc()
         if self._began is not None and status == "200":
             self._metrics.duration.labels(self._route, model).observe(time.perf_counter() - self._began)

@@ -11,6 +11,7 @@ from server.api.surface import Surface
 from server.api.wire import ClientLeft
 from server.domain import Answer
 from server.errors import EngineError
+from server.record import current_record
 
 END_OF_EVENT = b"\n\n"
 
@@ -38,6 +39,7 @@ async def send_answer(
     An engine that fails after the first byte ends the stream with an error event, never silently: that error
     is returned for the account, since the status has gone out already.
     """
+    current_record().engine = answer.engine
     headers = [
         (b"content-type", answer.media_type.encode("latin-1")),
         (b"x-fovea-engine", answer.engine.encode("latin-1")),

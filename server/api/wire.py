@@ -6,6 +6,7 @@ from starlette.types import Receive, Scope
 
 from server.errors import BodyTooLarge, CallerError, WrongMediaType
 from server.memory import Holding
+from server.record import current_record
 
 
 class ClientLeft(Exception):
@@ -54,6 +55,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, timeout_s: f
                 chunks.append(chunk)
                 if not message.get("more_body", False):
                     holding.give(permitted - held)
+                    current_record().body_bytes = held
                     return b"".join(chunks)
     except TimeoutError as problem:
         raise CallerError(f"The body did not arrive within {timeout_s:g} s.") from problem

@@ -19,8 +19,8 @@ WORDS = ("3", " objects", ": ", "red", " circle")
 
 
 class FakeEngine:
-    """Knobs: `fail` is a status, `die_after` a number of frames, `pause_s` the time a token takes,
-    `endless` a stream of large frames without end."""
+    """Knobs: `fail` is a status, told with the words `says`, `die_after` a number of frames, `pause_s` the time a
+    token takes, `endless` a stream of large frames without end."""
 
     def __init__(self, model: str = "demo", context: int = 4096) -> None:
         self.model = model
@@ -28,6 +28,7 @@ class FakeEngine:
         self.healthy = True
         self.answers = True
         self.fail: int | None = None
+        self.says = "the engine says no"
         self.die_after: int | None = None
         self.pause_s = 0.0
         self.endless = False
@@ -102,7 +103,7 @@ class FakeEngine:
 
     def _refusal(self, max_tokens: int) -> Response | None:
         if self.fail is not None:
-            return error(self.fail, "the engine says no")
+            return error(self.fail, self.says)
         if max_tokens > self.context:
             return error(400, f"This model's maximum context length is {self.context} tokens.")
         return None
