@@ -52,7 +52,6 @@ def test_a_message_with_a_picture_is_answered_with_usage(target: Target) -> None
     response = ask(target, image_block(), text_block())
     body = response.json()
     assert response.status_code == 200, response.text
-    assert body.keys() == {"id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "usage"}
     assert (body["type"], body["role"], body["model"]) == ("message", "assistant", target.model)
     assert [block["type"] for block in body["content"]] == ["text"]
     assert body["stop_reason"] in ("end_turn", "max_tokens")

@@ -17,7 +17,7 @@ from server.errors import CallerError
 
 TURN_FIELDS = frozenset({"role", "content"})
 RESULT_FIELDS = frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"})
-USE_FIELDS = frozenset({"type", "id", "name", "input", "cache_control"})
+USE_FIELDS = frozenset({"type", "id", "name", "input", "caller", "cache_control"})
 # Claude Code puts a hash that changes with every request here; no prefix after it could ever be cached.
 BILLING_HEADER = "x-anthropic-billing-header"
 
@@ -139,6 +139,9 @@ class Conversation:
 
     def _tool_call(self, block: Json, path: str) -> Json:
         refuse_fields(block, USE_FIELDS, path)
+        # Our own answers say `direct`: the model called, not a program that runs at Anthropic's.
+        if block.get("caller") not in (None, {"type": "direct"}):
+            raise CallerError("Only the model calls tools here: caller.type must be direct.", f"{path}.caller")
         call, name = read_string(block, "id", path), read_string(block, "name", path)
         given = block.get("input")
         if not isinstance(given, dict):

@@ -12,12 +12,16 @@ import orjson
 
 from server.api.messages.frames import MOST_HELD_BYTES
 from server.api.messages.words import (
+    ABSENT,
     count,
     dig,
     message_id,
     parse_object,
     stop_of,
+    text_block,
+    thinking_block,
     thinking_signature,
+    tool_use_block,
     usage_of,
     words_at,
 )
@@ -87,6 +91,7 @@ class MessageEvents:
             "stop_reason": None,
             "stop_sequence": None,
             "usage": usage_of(self._usage),
+            **ABSENT,
         }
         self._emit("message_start", message=message)
 
@@ -96,7 +101,7 @@ class MessageEvents:
             self._hold(self._late_text, words)
             return
         if self._open != kind:
-            self._open_block(kind, {"type": kind, kind: "", **({"signature": ""} if kind == "thinking" else {})})
+            self._open_block(kind, text_block("") if kind == "text" else thinking_block("", ""))
         self._emit("content_block_delta", index=self._block, delta={"type": f"{kind}_delta", kind: words})
 
     def _take_call(self, call: Any) -> None:
@@ -105,7 +110,7 @@ class MessageEvents:
             self._call = index
             self._arguments.clear()
             call_id = words_at(call, "id") or f"toolu_{uuid4().hex}"
-            self._open_block("tool_use", {"type": "tool_use", "id": call_id, "name": name, "input": {}})
+            self._open_block("tool_use", tool_use_block(call_id, name, {}))
         arguments = words_at(call, "function", "arguments")
         if not arguments:
             return
@@ -142,7 +147,7 @@ class MessageEvents:
         self._close_block()
         called = self._call >= 0
         stop = stop_of(self._finish or "stop", self._stop, called, called and is_json(self._arguments))
-        delta = {"stop_reason": stop.reason, "stop_sequence": stop.sequence}
+        delta = {"stop_reason": stop.reason, "stop_sequence": stop.sequence, **ABSENT}
         self._emit("message_delta", delta=delta, usage=usage_of(self._usage))
         self._events.append(MESSAGE_STOP)
         self.ended = True

@@ -4,7 +4,19 @@ from typing import Any
 
 import orjson
 
-from server.api.messages.words import dig, message_id, parse_object, stop_of, thinking_signature, usage_of, words_at
+from server.api.messages.words import (
+    ABSENT,
+    dig,
+    message_id,
+    parse_object,
+    stop_of,
+    text_block,
+    thinking_block,
+    thinking_signature,
+    tool_use_block,
+    usage_of,
+    words_at,
+)
 from server.domain import Json
 from server.errors import EngineError
 
@@ -26,10 +38,11 @@ def translate_whole(whole: bytes, engine: str) -> bytes:
             "role": "assistant",
             "model": chat.get("model"),
             # Callers rely on a first block, be it an empty one.
-            "content": content or [{"type": "text", "text": ""}],
+            "content": content or [text_block("")],
             "stop_reason": stop.reason,
             "stop_sequence": stop.sequence,
             "usage": usage_of(chat.get("usage")),
+            **ABSENT,
         }
     )
 
@@ -38,9 +51,9 @@ def tell_blocks(message: Json) -> list[Json]:
     """Thoughts, text and calls, in this order."""
     blocks: list[Json] = []
     if thought := words_at(message, "reasoning"):
-        blocks.append({"type": "thinking", "thinking": thought, "signature": thinking_signature()})
+        blocks.append(thinking_block(thought, thinking_signature()))
     if text := words_at(message, "content"):
-        blocks.append({"type": "text", "text": text})
+        blocks.append(text_block(text))
     calls = message.get("tool_calls")
     return blocks + [tell_call(call) for call in (calls if isinstance(calls, list) else [])]
 
@@ -53,10 +66,5 @@ def tell_call(call: Any) -> Json:
     except orjson.JSONDecodeError:
         given = None
     if not isinstance(given, dict):
-        return {"type": "text", "text": arguments}
-    return {
-        "type": "tool_use",
-        "id": words_at(call, "id"),
-        "name": words_at(call, "function", "name"),
-        "input": given,
-    }
+        return text_block(arguments)
+    return tool_use_block(words_at(call, "id"), words_at(call, "function", "name"), given)

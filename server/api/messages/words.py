@@ -8,6 +8,13 @@ import orjson
 from server.domain import Json
 from server.errors import EngineError
 
+# The published schema asks for these in every answer. Here they are null: they tell of what only Anthropic does.
+ABSENT: Json = {"container": None, "stop_details": None}
+USAGE = (
+    "cache_creation cache_creation_input_tokens cache_read_input_tokens inference_geo output_tokens_details"
+    " server_tool_use service_tier"
+).split()
+
 
 class Stop(NamedTuple):
     reason: str | None
@@ -30,9 +37,22 @@ def stop_of(finish_reason: Any, stop_reason: Any, called: bool, calls_whole: boo
     return Stop("tool_use" if called or finish_reason == "tool_calls" else "end_turn", None)
 
 
+def text_block(text: str) -> Json:
+    return {"type": "text", "text": text, "citations": None}
+
+
+def thinking_block(thought: str, signature: str) -> Json:
+    return {"type": "thinking", "thinking": thought, "signature": signature}
+
+
+def tool_use_block(call_id: str, name: str, given: Json) -> Json:
+    return {"type": "tool_use", "id": call_id, "name": name, "input": given, "caller": {"type": "direct"}}
+
+
 def usage_of(usage: Any) -> Json:
     """Anthropic counts as input only what was not read from a cache; vLLM tells that only where it is set so."""
-    told: Json = {"input_tokens": count(usage, "prompt_tokens"), "output_tokens": count(usage, "completion_tokens")}
+    told: Json = dict.fromkeys(USAGE)
+    told |= {"input_tokens": count(usage, "prompt_tokens"), "output_tokens": count(usage, "completion_tokens")}
     details = dig(usage, "prompt_tokens_details")
     for ours, theirs in (("cached_tokens", "cache_read"), ("created_cache_tokens", "cache_creation")):
         if isinstance(dig(details, ours), int):

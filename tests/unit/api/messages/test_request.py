@@ -106,7 +106,7 @@ def test_the_url_of_a_picture_is_nowhere_in_the_chat_that_is_made() -> None:
 
 
 def test_a_tools_result_is_a_message_before_the_rest_of_its_turn() -> None:
-    call = {"type": "tool_use", "id": "call-1", "name": "count", "input": {"n": 3}}
+    call = {"type": "tool_use", "id": "call-1", "name": "count", "input": {"n": 3}, "caller": {"type": "direct"}}
     result = {"type": "tool_result", "tool_use_id": "call-1", "content": [TEXT, image()], "is_error": False}
     request = parse(user(), assistant(TEXT, call), user(TEXT, result, image()))
     said = request.body["messages"]
@@ -220,6 +220,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "a picture by the assistant": ({"messages": [assistant(image())]}, "messages[0].content[0].type"),
     "a server's tool": ({"messages": [assistant({"type": "server_tool_use"})]}, "messages[0].content[0].type"),
     "text of no text": ({"messages": [user({"type": "text"})]}, "messages[0].content[0].text"),
+    "a program's call": (
+        {"messages": [assistant({**USE, "caller": {"type": "code_execution_20260120"}})]},
+        "messages[0].content[0].caller",
+    ),
     "a citation": ({"messages": [user({**TEXT, "citations": [{}]})]}, "messages[0].content[0].citations"),
     "a source that is none": (
         {"messages": [user({"type": "image", "source": "x"})]},
@@ -291,7 +295,7 @@ def test_a_mistake_is_named_by_its_path(mistake: str) -> None:
         ({"messages": [user(image(type="url", url="u", uuid="mine"))]}, "messages[0].content[0].source.uuid"),
         ({"messages": [user({**TEXT, "uuid": "mine"})]}, "messages[0].content[0].uuid"),
         ({"messages": [user({**RESULT, "uuid": "mine"})]}, "messages[0].content[0].uuid"),
-        ({"messages": [assistant({**USE, "caller": {}})]}, "messages[0].content[0].caller"),
+        ({"messages": [assistant({**USE, "strict": True})]}, "messages[0].content[0].strict"),
         ({"tools": [{**TOOL, "defer_loading": True}]}, "tools[0].defer_loading"),
         ({"tools": [TOOL], "tool_choice": {"type": "auto", "x": 1}}, "tool_choice.x"),
         ({"thinking": {"type": "disabled", "x": 1}}, "thinking.x"),

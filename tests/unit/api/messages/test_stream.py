@@ -14,6 +14,8 @@ from server.domain import Answer
 from server.errors import EngineError
 from tests.unit.api.messages.chunks import DONE, USAGE, blocks, call, chunk, event, stream, told, types
 
+ABSENT = {"container": None, "stop_details": None}
+DIRECT = {"caller": {"type": "direct"}}
 SAID = (
     chunk(reasoning="Hm: "),
     chunk(reasoning="drei."),
@@ -32,6 +34,10 @@ def answer(*frames: bytes) -> Answer:
             yield frame
 
     return Answer(200, "text/event-stream; charset=utf-8", "engine-0", give())
+
+
+def tokens(usage: dict[str, Any]) -> dict[str, int]:
+    return {name: number for name, number in usage.items() if number is not None}
 
 
 async def tell(*frames: bytes) -> bytes:
@@ -57,10 +63,10 @@ async def test_text_becomes_one_block_between_start_and_stop() -> None:
         "demo",
         [],
     )
-    assert message["usage"] == {"input_tokens": 20, "output_tokens": 0}
-    assert blocks(events) == [{"type": "text", "text": "", "said": "3 objects"}]
-    assert events[-2]["delta"] == {"stop_reason": "end_turn", "stop_sequence": None}
-    assert events[-2]["usage"] == {"input_tokens": 20, "output_tokens": 5}
+    assert tokens(message["usage"]) == {"input_tokens": 20, "output_tokens": 0}
+    assert blocks(events) == [{"type": "text", "text": "", "citations": None, "said": "3 objects"}]
+    assert events[-2]["delta"] == {"stop_reason": "end_turn", "stop_sequence": None, **ABSENT}
+    assert tokens(events[-2]["usage"]) == {"input_tokens": 20, "output_tokens": 5}
 
 
 async def test_thoughts_text_and_calls_are_blocks_of_their_own() -> None:
@@ -69,8 +75,15 @@ async def test_thoughts_text_and_calls_are_blocks_of_their_own() -> None:
     assert (thought["type"], thought["said"]) == ("thinking", "Hm: drei.")
     assert thought["signature"] != ""
     assert (text["type"], text["said"]) == ("text", "3 objéts ✓ 🟥")
-    assert count == {"type": "tool_use", "id": "call-0", "name": "count", "input": {}, "said": '{"n": 3}'}
-    assert colour == {"type": "tool_use", "id": "call-1", "name": "colour", "input": {}, "said": '{"c": "é"}'}
+    assert count == {"type": "tool_use", "id": "call-0", "name": "count", "input": {}, **DIRECT, "said": '{"n": 3}'}
+    assert colour == {
+        "type": "tool_use",
+        "id": "call-1",
+        "name": "colour",
+        "input": {},
+        **DIRECT,
+        "said": '{"c": "é"}',
+    }
     assert events[-2]["delta"]["stop_reason"] == "tool_use"
 
 
@@ -121,14 +134,14 @@ async def test_why_it_ended_is_told_in_anthropics_words(
 ) -> None:
     calls = [chunk(tool_calls=[call(0, arguments, "count")])] if arguments else []
     delta = told(await tell(stream(*calls, chunk(finish, stop))))[-2]["delta"]
-    assert delta == {"stop_reason": told_reason, "stop_sequence": sequence}
+    assert delta == {"stop_reason": told_reason, "stop_sequence": sequence, **ABSENT}
 
 
 async def test_tokens_read_from_a_cache_are_no_input() -> None:
     usage = {**USAGE, "prompt_tokens_details": {"cached_tokens": 16, "created_cache_tokens": 1}}
     last = {"id": "chatcmpl-1", "model": "demo", "choices": [], "usage": usage}
     events = told(await tell(event(chunk(content="3")) + event(last) + DONE))
-    assert events[-2]["usage"] == {
+    assert tokens(events[-2]["usage"]) == {
         "input_tokens": 3,
         "output_tokens": 5,
         "cache_read_input_tokens": 16,
