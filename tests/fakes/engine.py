@@ -71,7 +71,8 @@ class FakeEngine:
         if body.get("stream"):
             return self._streaming(self._events(body))
         await self._work(request)
-        message = {"role": "assistant", "content": "".join(WORDS), **called(body)}
+        said = {"role": "assistant", "content": "".join(WORDS), "refusal": None, "function_call": None}
+        message = {**said, **called(body)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return JSONResponse(self._envelope(body, "chat.completion", choice))
 

@@ -1,4 +1,4 @@
-"""A gateway in this process, in front of given engines."""
+"""A gateway in this process, in front of given engines. Whatever it answers must be as published."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,9 @@ import httpx2
 from server.app import make_app, make_server_options
 from server.images.addresses import Network
 from server.settings import Settings
+from tests.fakes.recorded import Recorded
 from tests.fakes.serve import serving
+from tests.published import violations
 
 
 @contextmanager
@@ -20,9 +22,13 @@ def gateway(
     """The gateway's base URL, once an engine is ready (`wait`). Its images come from `network`."""
     sections["engines"] = {"urls": engines, "poll_s": 0.1, **sections.get("engines", {})}
     settings = Settings(**sections)
-    with serving(make_app(settings, network), **make_server_options(settings.http)) as url:
+    app = Recorded(make_app(settings, network))
+    with serving(app, **make_server_options(settings.http)) as url:
         deadline = time.monotonic() + 20
         while wait and httpx2.get(f"{url}/health/ready").status_code != 200:
             assert time.monotonic() < deadline, "no engine became ready"
             time.sleep(0.05)
         yield url
+    # A test that failed has raised above: its own words come first.
+    found = dict.fromkeys(problem for exchange in app.exchanges for problem in violations(exchange))
+    assert not found, "answers that are not as published:\n" + "\n".join(found)

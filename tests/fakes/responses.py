@@ -46,6 +46,7 @@ def response_of(request: Json, status: str, output: list[Json], tokens: int | No
         "input_messages": None,
         "output_messages": None,
         **echoed,
+        "tools": [{"strict": None, **tool} for tool in request.get("tools") or []],
     }
 
 
