@@ -8,7 +8,7 @@ SET_UP := $(PYTHON) deploy/environments/set_up.py
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-setup:  ## make the three environments (nothing to do when they are up to date)
+setup:  ## make every environment (nothing to do when they are up to date)
 	@$(SET_UP)
 
 demo:  ## quantize the bundled model, serve it, ask about five pictures

