@@ -12,8 +12,11 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from server.admission.gate import Gate
+from server.admission.grant import Grant
+from server.admission.jwks import Jwks, JwksSource
 from server.admission.key_file import KeyFile
-from server.admission.keys import Grant, KeyRing, KnownKey
+from server.admission.keys import KeyRing, KnownKey
+from server.admission.oidc import TokenRules, TokenVerifier
 from server.admission.price import PriceList
 from server.api.connection import ConnectionLimits, bounded_connection
 from server.api.messages.answer import tell_message
@@ -43,7 +46,7 @@ from server.images.workers import ImageWorkers
 from server.memory import ByteBudget
 from server.metrics import Metrics
 from server.pipeline import Pipeline
-from server.settings import HttpSettings, ImageSettings, Settings
+from server.settings import HttpSettings, ImageSettings, OidcSettings, Settings
 
 log = logging.getLogger("fovea")
 OPENAI, ANTHROPIC = OpenAIWording(), AnthropicWording()
@@ -69,7 +72,8 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
     prices = PriceList(rule.tokens if rule else None)
     enable_formats(frozenset(settings.images.formats))
     metrics = Metrics()
-    keys = make_keys(settings)
+    jwks = make_jwks(settings.oidc, metrics)
+    keys = make_keys(settings, jwks)
     key_file = make_key_file(settings, keys, metrics)
 
     @asynccontextmanager
@@ -90,12 +94,16 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
         ]
         metrics_keys = keys if settings.auth.protect_metrics else None
         app.router.routes.extend(make_routes(endpoints, keys, pool) + make_probes(pool, metrics, metrics_keys))
-        if not settings.auth.asks_for_keys and not is_loopback(settings.http.host):
+        if not settings.asks_for_keys and not is_loopback(settings.http.host):
             log.warning("no API keys are set: whoever reaches %s is served (auth.keys_file)", settings.http.host)
         if key_file:
             await key_file.start()
+        if jwks:
+            await jwks.start()
         await pool.start()
         yield
+        if jwks:
+            await jwks.close()
         if key_file:
             await key_file.close()
         await pool.close()
@@ -129,13 +137,34 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def make_keys(settings: Settings) -> KeyRing:
+def make_keys(settings: Settings, jwks: Jwks | None) -> KeyRing:
     """Keys from settings are for a quick start: they cannot expire, and may not look at the gateway itself."""
     known = [
         KnownKey(bytes.fromhex(digest), Grant(Tenant(tenant), frozenset({"inference", "files"})))
         for digest, tenant in settings.auth.key_hashes.items()
     ]
-    return KeyRing(known, anonymous=not settings.auth.asks_for_keys)
+    tokens = TokenVerifier(make_token_rules(settings.oidc), jwks) if jwks else None
+    return KeyRing(known, anonymous=not settings.asks_for_keys, tokens=tokens)
+
+
+def make_jwks(oidc: OidcSettings, metrics: Metrics) -> Jwks | None:
+    if oidc.issuer is None or oidc.jwks_url is None:
+        return None
+    return Jwks(JwksSource(oidc.jwks_url, oidc.ca_file, oidc.refresh_s, oidc.refetch_pause_s), metrics)
+
+
+def make_token_rules(oidc: OidcSettings) -> TokenRules:
+    return TokenRules(
+        issuer=oidc.issuer or "",
+        audience=oidc.audience,
+        algorithms=oidc.algorithms,
+        leeway_s=oidc.leeway_s,
+        tenant_claim=oidc.tenant_claim,
+        tenant_prefix=oidc.tenant_prefix,
+        scope_claim=oidc.scope_claim,
+        scopes=oidc.scopes,
+        default_scopes=oidc.default_scopes,
+    )
 
 
 def make_key_file(settings: Settings, keys: KeyRing, metrics: Metrics) -> KeyFile | None:

@@ -23,7 +23,8 @@
     │       └── UnsupportedImage 415 unsupported_image_format
     ├── BusyError 429 overloaded                   wait, then try again
     │   ├── TooManyConnections 503 too_many_connections
-    │   └── NoEngineReady 503 no_engine_ready
+    │   ├── NoEngineReady 503 no_engine_ready
+    │   └── NoIdentityKeys 503 identity_keys_unavailable
     ├── EngineError 502 engine_failed              the operator looks
     │   └── EngineTimeout 504 engine_timeout
     └── InternalError 500 internal_error           ours: a bug
@@ -156,6 +157,10 @@ class TooManyConnections(BusyError):
 
 class NoEngineReady(BusyError):
     status, code, kind = 503, "no_engine_ready", "server_error"
+
+
+class NoIdentityKeys(BusyError):
+    status, code, kind = 503, "identity_keys_unavailable", "server_error"
 
 
 class EngineError(GatewayError):

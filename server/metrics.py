@@ -86,6 +86,12 @@ class Metrics:
         self.keys_file_broken = Gauge(
             "fovea_keys_file_broken", "1 while the keys file cannot be read and older keys stay", registry=r
         )
+        self.identity_key_fetches = Counter(
+            "fovea_identity_key_fetches", "Fetches of the identity provider's keys", ["outcome"], registry=r
+        )
+        self.identity_keys_fetched = Gauge(
+            "fovea_identity_keys_fetched_seconds", "Unix time of the last that came whole", registry=r
+        )
         self.engine_ready = Gauge("fovea_engine_ready", "1 where the engine answers", ["engine"], registry=r)
         self.engine_running = Gauge(
             "fovea_engine_requests_running",

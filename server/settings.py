@@ -7,18 +7,20 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from server.domain import TENANT, TENANT_RULE
+from server.domain import TENANT, TENANT_RULE, KeyScope
 from server.errors import ConfigError
 
 PREFIX = "FOVEA_"
 ImageFormat = Literal["jpeg", "png", "webp", "gif", "avif", "tiff", "heic"]
+# Asymmetric ones alone: a shared secret would have to be here too.
+TokenAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 # Environment names that belong to other programs of ours or point at this file.
 OTHER_NAMES = frozenset({"FOVEA_CONFIG", "FOVEA_ENGINE_PYTHON", "FOVEA_QUANTIZE_PYTHON"})
 
@@ -51,10 +53,6 @@ class AuthSettings(Section):
     keys_poll_s: float = Field(5, gt=0, description="seconds between looks at that file")
     protect_metrics: bool = Field(False, description="ask for a key with the scope admin at /metrics")
 
-    @property
-    def asks_for_keys(self) -> bool:
-        return bool(self.key_hashes) or self.keys_file is not None
-
     @field_validator("key_hashes", mode="before")
     @classmethod
     def check_key_hashes(cls, hashes: Any) -> Any:
@@ -66,6 +64,38 @@ class AuthSettings(Section):
                 if not isinstance(tenant, str) or not TENANT.fullmatch(tenant):
                     raise ValueError(f"the tenant of entry {number} is not a name: {TENANT_RULE}")
         return hashes
+
+
+class OidcSettings(Section):
+    issuer: str | None = Field(None, description="take bearer tokens whose iss is this; none: no tokens")
+    audience: tuple[str, ...] = Field((), description="of which a token must be for one (aud)")
+    jwks_url: str | None = Field(None, description="where the issuer publishes its keys")
+    allow_http: bool = Field(False, description="fetch these over http:// too")
+    ca_file: Path | None = Field(None, description="certificates to trust there, besides the system's")
+    refresh_s: float = Field(300, gt=0, description="seconds between fetches of them")
+    refetch_pause_s: float = Field(10, gt=0, description="shortest time between two, whatever keys tokens name")
+    algorithms: tuple[TokenAlgorithm, ...] = Field(("RS256", "ES256"), min_length=1, description="taken in tokens")
+    leeway_s: float = Field(30, ge=0, le=300, description="by which clocks may differ")
+    tenant_claim: tuple[str, ...] = Field(("sub",), min_length=1, description="path of the claim with the tenant")
+    tenant_prefix: str = Field("oidc:", description="put before it: tokens' tenants are never those of keys")
+    scope_claim: tuple[str, ...] = Field(("scope",), min_length=1, description="path of the claim with scopes")
+    scopes: dict[str, tuple[KeyScope, ...]] = Field(
+        {f"fovea:{scope}": (scope,) for scope in get_args(KeyScope)}, description="what its words give"
+    )
+    default_scopes: tuple[KeyScope, ...] = Field((), description="what every valid token has")
+
+    @model_validator(mode="after")
+    def it_is_whole(self) -> Self:
+        if self.issuer is None:
+            return self
+        parts = urlsplit(self.jwks_url or "")
+        if not self.issuer or not self.audience or not all(self.audience) or not parts.hostname:
+            raise ValueError("oidc.issuer needs oidc.audience and oidc.jwks_url beside it")
+        if parts.scheme != "https" and not (self.allow_http and parts.scheme == "http"):
+            raise ValueError("oidc.jwks_url must start with https:// (http:// only with oidc.allow_http)")
+        if self.tenant_prefix and not TENANT.fullmatch(self.tenant_prefix):
+            raise ValueError(f"oidc.tenant_prefix is not the beginning of a name: {TENANT_RULE}")
+        return self
 
 
 class ImageSettings(Section):
@@ -167,10 +197,15 @@ class Settings(BaseSettings):
     admission: AdmissionSettings = AdmissionSettings()
     engines: EngineSettings = EngineSettings()
     logs: LogSettings = LogSettings()
+    oidc: OidcSettings = OidcSettings()
+
+    @property
+    def asks_for_keys(self) -> bool:
+        return bool(self.auth.key_hashes) or self.auth.keys_file is not None or self.oidc.issuer is not None
 
     @model_validator(mode="after")
     def protected_metrics_can_be_read(self) -> Self:
-        if self.auth.protect_metrics and not self.auth.asks_for_keys:
+        if self.auth.protect_metrics and not self.asks_for_keys:
             raise ValueError("auth.protect_metrics asks for a key, and there are none: set auth.keys_file")
         return self
 

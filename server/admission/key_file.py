@@ -16,7 +16,8 @@ import orjson
 import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from server.admission.keys import Grant, KeyRing, KnownKey
+from server.admission.grant import Grant
+from server.admission.keys import KeyRing, KnownKey
 from server.domain import TENANT, TENANT_RULE, KeyScope, Tenant
 from server.errors import ConfigError
 from server.metrics import Metrics

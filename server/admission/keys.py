@@ -6,21 +6,15 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hmac import compare_digest
+from typing import Protocol
 
 from server.admission.credentials import Headers, read_credential
+from server.admission.grant import Grant
 from server.domain import KeyScope, Tenant
 from server.errors import InsufficientScope, Unauthenticated
 from server.record import current_record
 
 ANONYMOUS = Tenant("anonymous")
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a credential gives: whose requests they are, and to what they may go."""
-
-    tenant: Tenant
-    scopes: frozenset[KeyScope]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +24,10 @@ class KnownKey:
     digest: bytes
     grant: Grant
     expires_s: float | None = None
+
+
+class Tokens(Protocol):
+    async def verify(self, token: bytes) -> Grant: ...
 
 
 class KeyRing:
@@ -42,13 +40,18 @@ class KeyRing:
     """
 
     def __init__(
-        self, keys: Iterable[KnownKey] = (), anonymous: bool = False, clock: Callable[[], float] = time.time
+        self,
+        keys: Iterable[KnownKey] = (),
+        anonymous: bool = False,
+        clock: Callable[[], float] = time.time,
+        tokens: Tokens | None = None,
     ) -> None:
         """`anonymous`: no key is asked for; never inferred from an empty ring, whose keys may all be revoked."""
         self._secret = secrets.token_bytes(32)
         self._fixed = tuple(keys)
         self._anonymous = anonymous
         self._clock = clock
+        self._tokens = tokens
         self._nobody = KnownKey(secrets.token_bytes(32), Grant(ANONYMOUS, frozenset()))
         self._known: dict[bytes, KnownKey] = {}
         self.replace(())
@@ -61,25 +64,38 @@ class KeyRing:
         return len(self._known)
 
     async def authenticate(self, headers: Headers, scope: KeyScope) -> Tenant:
-        """Whose request this is; it may go to `scope`. Raises Unauthenticated, InsufficientScope."""
+        """Whose request this is; it may go to `scope`.
+
+        Raises Unauthenticated, InsufficientScope, NoIdentityKeys.
+        """
         if self._anonymous:
             current_record().tenant = ANONYMOUS.name
             return ANONYMOUS
-        grant = self._find(read_credential(headers))
+        credential = read_credential(headers)
+        grant = self._find(credential)
+        if grant is None and self._tokens is not None and looks_like_token(credential):
+            grant = await self._tokens.verify(credential)
+        if grant is None:
+            raise Unauthenticated("The API key is not known.")
         record = current_record()
         record.tenant, record.key = grant.tenant.name, grant.tenant.key
         if scope not in grant.scopes:
             raise InsufficientScope(f"This key may not be used here: it lacks the scope '{scope}'.")
         return grant.tenant
 
-    def _find(self, credential: bytes) -> Grant:
+    def _find(self, credential: bytes) -> Grant | None:
         digest = hashlib.sha256(credential).digest()
         key = self._known.get(self._name(digest), self._nobody)
         if not compare_digest(key.digest, digest):
-            raise Unauthenticated("The API key is not known.")
+            return None
         if key.expires_s is not None and key.expires_s <= self._clock():
             raise Unauthenticated("The API key has expired.")
         return key.grant
 
     def _name(self, digest: bytes) -> bytes:
         return hashlib.blake2b(digest, key=self._secret, digest_size=32).digest()
+
+
+def looks_like_token(credential: bytes) -> bool:
+    """A JWT in compact form: three parts, of which the first is base64 of '{"'."""
+    return credential.startswith(b"eyJ") and credential.count(b".") == 2

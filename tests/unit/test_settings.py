@@ -91,3 +91,34 @@ def test_metrics_that_nobody_could_read_are_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("FOVEA_AUTH__PROTECT_METRICS", "true")
     with pytest.raises(ConfigError, match=r"set auth\.keys_file"):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"AUDIENCE": "[]"}, "needs oidc.audience and oidc.jwks_url"),
+        ({"AUDIENCE": '[""]'}, "needs oidc.audience and oidc.jwks_url"),
+        ({"JWKS_URL": "keys"}, "needs oidc.audience and oidc.jwks_url"),
+        ({"JWKS_URL": "http://id.example/keys"}, "must start with https://"),
+        ({"JWKS_URL": "file://host/keys", "ALLOW_HTTP": "true"}, "must start with https://"),
+        ({"ALGORITHMS": '["HS256"]'}, "oidc.algorithms"),
+        ({"ALGORITHMS": '["none"]'}, "oidc.algorithms"),
+        ({"ALGORITHMS": "[]"}, "oidc.algorithms"),
+        ({"TENANT_PREFIX": "a/b"}, "oidc.tenant_prefix"),
+        ({"LEEWAY_S": "3600"}, "oidc.leeway_s"),
+        ({"SCOPES": '{"x": ["root"]}'}, "oidc.scopes"),
+    ],
+)
+def test_half_an_identity_provider_is_refused(
+    changes: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {"ISSUER": "https://id.example", "AUDIENCE": '["fovea"]', "JWKS_URL": "https://id.example/keys"}
+    for name, value in {**whole, **changes}.items():
+        monkeypatch.setenv(f"FOVEA_OIDC__{name}", value)
+    with pytest.raises(ConfigError, match=sentence):
+        read_settings()
+    for name, value in {**dict.fromkeys(changes), **whole}.items():
+        monkeypatch.delenv(f"FOVEA_OIDC__{name}")
+        if value is not None:
+            monkeypatch.setenv(f"FOVEA_OIDC__{name}", value)
+    assert read_settings().asks_for_keys

@@ -4,7 +4,8 @@ from collections import Counter
 import pytest
 
 from server.admission import keys as keys_module
-from server.admission.keys import ANONYMOUS, Grant, KeyRing, KnownKey
+from server.admission.grant import Grant
+from server.admission.keys import ANONYMOUS, KeyRing, KnownKey
 from server.domain import KeyScope, Tenant
 from server.errors import InsufficientScope, Unauthenticated
 
