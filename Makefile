@@ -3,7 +3,7 @@ PYTHON ?= python3
 GATEWAY := .venv/gateway/bin
 SET_UP := $(PYTHON) deploy/environments/set_up.py
 
-.PHONY: help setup demo test test-unit lint format check lesson bench-quantize train clean
+.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway train clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,6 +41,10 @@ lesson: setup  ## quantize the bundled model nine ways, measure what each sees, 
 
 bench-quantize: setup  ## our writer beside llm-compressor's and cp: docs/benchmarks/quantize.md
 	$(GATEWAY)/python -m loadtest.bench_quantize
+
+bench-gateway:  ## what the gateway adds to a request, by stage: docs/benchmarks/gateway.md
+	@$(SET_UP) gateway
+	$(GATEWAY)/python -m loadtest.bench_gateway
 
 train: setup  ## train the bundled model anew into build/demo-model (2.3 hours on two cores; resumable)
 	.venv/quantize/bin/python -m demo.training.train build/demo-model

@@ -1,0 +1,118 @@
+"""`make bench-gateway`: what the gateway adds to a request, by stage, beside the upstream asked directly.
+
+Gateway, upstream and callers are processes of their own on one machine and take turns with each other, round by
+round; CPU, memory and stalls are told by a watch inside the gateway's process. Writes docs/benchmarks/gateway.md
+and gateway.json.
+"""
+
+import argparse
+import functools
+import json
+import os
+import platform
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from loadtest.gateway.bodies import make_body, make_jpeg
+from loadtest.gateway.measure import measure_memory, measure_run, measure_streams
+from loadtest.gateway.page import make_page, table_of_runs
+from loadtest.gateway.processes import Gateway, gateway, stub
+from loadtest.gateway.result import DIRECT, OURS, Result
+
+# Where each stage's function is looked up when it is called. Base64 inside a body is met before the rest is parsed.
+STAGES = {
+    "read body": "server.api.routes:read_body",
+    "base64": "server.api.splice:cut",
+    "parse": "server.api.bodies:parse_around_pictures",
+    "base64, apart": "server.images.resolve:decode_data_url",
+    "check": "server.images.resolve:inspect_image",
+    "digest": "server.images.resolve:identify",
+    "serialise": "server.pipeline:make_ready",
+    "forward": "server.engines.client:EngineClient.send",
+}
+SIZES = {"no image": 0, "50 KB": 50_000, "500 KB": 500_000, "4 MB": 4_000_000}
+# Brought down to LOW_DETAIL_PIXELS, every time anew.
+LOW, LOW_DETAIL_PIXELS = "4 MB, low detail", 4_000_000
+REQUESTS = {"no image": 1000, "50 KB": 400, "500 KB": 200, "4 MB": 64, LOW: 12}
+CALLERS = (1, 4, 16)
+HELD = (1, 16)
+SETTINGS = {"FOVEA_IMAGES__LOW_DETAIL_PIXELS": str(LOW_DETAIL_PIXELS), "FOVEA_IMAGES__RENDITION_CACHE": "0"}
+
+
+def make_bodies() -> dict[str, bytes]:
+    pictures = {name: make_jpeg(size) if size else None for name, size in SIZES.items()}
+    bodies = {name: make_body(picture) for name, picture in pictures.items()}
+    return {**bodies, LOW: make_body(pictures["4 MB"], detail="low")}
+
+
+def bench(sources: dict[str, Path], rounds: int, names: Collection[str]) -> Result:
+    """`sources`: a subject -> the checkout whose gateway it is; `names`: those of the bodies."""
+    bodies = {name: made for name, made in make_bodies().items() if name in names}
+    result = begin(rounds, bodies)
+    with ExitStack() as stack:
+        upstream = stack.enter_context(stub())
+        subjects: dict[str, Gateway | None] = {DIRECT: None}
+        for name, source in sources.items():
+            stages = STAGES if name == OURS else {}
+            subjects[name] = stack.enter_context(gateway(source, upstream, stages, **SETTINGS))
+        measure_round(subjects, upstream, bodies, begin(0, bodies))  # to warm up
+        for number in range(rounds):
+            turn = list(subjects.items())
+            measure_round(dict(turn[number % len(turn) :] + turn[: number % len(turn)]), upstream, bodies, result)
+            print(f"round {number + 1}\n{table_of_runs(result.runs)}", flush=True)
+        small, held = make_body(make_jpeg(SIZES["50 KB"])), make_body(make_jpeg(SIZES["4 MB"]), model="held")
+        for _ in range(rounds):
+            for name, source in sources.items():
+                start = functools.partial(gateway, source, upstream, {})
+                result.memory += [measure_memory(name, start, small, held, count) for count in HELD]
+    return result
+
+
+def begin(rounds: int, bodies: dict[str, bytes]) -> Result:
+    return Result(
+        date=datetime.now(UTC).date().isoformat(),
+        machine=f"{platform.machine()}, {os.cpu_count()} CPUs",
+        versions={name: version(name) for name in ("fovea", "aiohttp", "orjson", "pybase64", "uvicorn", "uvloop")},
+        rounds=rounds,
+        body_bytes={name: len(body) for name, body in bodies.items()},
+    )
+
+
+def measure_round(
+    subjects: dict[str, Gateway | None], upstream: int, bodies: dict[str, bytes], result: Result
+) -> None:
+    """Every body and number of callers, the subjects in turn at each."""
+    for name, body in bodies.items():
+        for callers in CALLERS if name != LOW else (1,):
+            for subject, watch in subjects.items():
+                port = watch.port if watch else upstream
+                run, stages = measure_run(subject, port, watch, name, body, REQUESTS[name], callers)
+                result.runs.append(run)
+                result.stages += stages
+    for picture_body in (None, bodies["4 MB"]) if "4 MB" in bodies else ():
+        for subject, watch in subjects.items():
+            port = watch.port if watch else upstream
+            result.streams.append(measure_streams(subject, port, picture_body))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench_gateway", description=__doc__)
+    parser.add_argument("--docs", type=Path, default=Path("docs/benchmarks"), help="folder for the results")
+    parser.add_argument("--rounds", type=int, default=5, help="(5)")
+    parser.add_argument("--against", type=Path, help="another checkout, whose gateway takes turns with this one's")
+    parser.add_argument("--body", action="append", choices=REQUESTS, help="measure this one alone; repeat for more")
+    args = parser.parse_args()
+    sources = {OURS: Path.cwd()} | ({"other": args.against} if args.against else {})
+    result = bench(sources, args.rounds, args.body or list(REQUESTS))
+    args.docs.mkdir(parents=True, exist_ok=True)
+    (args.docs / "gateway.json").write_text(json.dumps(asdict(result)) + "\n")
+    (args.docs / "gateway.md").write_text(make_page(result))
+    print(make_page(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""docs/benchmarks/gateway.md, out of a result."""
+
+import statistics
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
+
+from loadtest.gateway.result import DIRECT, Memory, Result, Run, StageTimes, Streams
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+def make_page(result: Result) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in result.versions.items())
+    sizes = ", ".join(f"{name} {size:,}" for name, size in result.body_bytes.items())
+    return f"""# What the gateway adds to a request
+
+*Written by `make bench-gateway`; every figure comes from that run. {result.date}, {result.machine}, {versions}.*
+
+Gateway, upstream (which reads bodies and answers at once) and callers are processes on the same machine, so that
+they share its CPUs: rates say how subjects compare, CPU says what a request costs. They take turns; rounds, after
+one to warm up: {result.rounds}. Figures are medians of rounds, "p99" and "longest" of a round. A body
+is one JPEG in a data URL with a question, in bytes: {sizes}; "low detail" asks for
+a picture of 4 megapixels, which is drawn for every request (by default, what was drawn is kept).
+
+## End to end
+
+CPU is that of the gateway's whole process, in user and kernel, for one request. A stall is a time in which its
+event loop did not come round, the longest in a run; "own" is as much of it as the process was running, the rest is
+the machine's. The loop is felt every millisecond. Faults are pages that the kernel had to hand out.
+
+{table_of_runs(result.runs)}
+
+## By stage
+
+CPU of the thread that runs it, one request at a time. Reading and forwarding include the server's and the client's
+HTTP, and the kernel's copies to and from sockets; what a stage calls is not counted twice. Requests a second are
+what one CPU could do of that stage alone.
+
+{table_of_stages(result.stages)}
+
+## Memory
+
+Resident memory of a fresh gateway above its rest, at its peak while it holds so many bodies at once, in multiples
+of those bodies (least-largest of the rounds).
+
+{table_of_memory(result.memory)}
+
+## Streams beside uploads
+
+How much later a streamed token reaches the caller than the upstream sent it: 16 streams of a token every 10 ms,
+alone and beside 4 MB pictures.
+
+{table_of_streams(result.streams)}
+
+Raw data: [gateway.json](gateway.json). To repeat: `make bench-gateway`.
+"""
+
+
+def table_of_runs(runs: Sequence[Run]) -> str:
+    lines = [
+        "| body | callers | | requests/s | p50, ms | p99, ms | CPU, ms | kernel, ms | faults | stall, ms | own |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for (body, callers, subject), mine in grouped(runs, lambda run: (run.body, run.callers, run.subject)):
+        direct = subject == DIRECT
+        numbers = [
+            f"{middle(mine, lambda r: r.per_s):,.0f}",
+            f"{middle(mine, lambda r: r.p50_ms):.2f}",
+            f"{middle(mine, lambda r: r.p99_ms):.2f}",
+            "" if direct else f"{middle(mine, lambda r: r.cpu_ms):.2f}",
+            "" if direct else f"{middle(mine, lambda r: r.system_ms):.2f}",
+            "" if direct else f"{middle(mine, lambda r: r.faults):,.0f}",
+            "" if direct else f"{middle(mine, lambda r: r.stall_ms):.1f}",
+            "" if direct else f"{middle(mine, lambda r: r.own_stall_ms):.1f}",
+        ]
+        lines.append(f"| {body} | {callers} | {subject} | {' | '.join(numbers)} |")
+    return "\n".join(lines)
+
+
+def table_of_stages(stages: Sequence[StageTimes]) -> str:
+    lines = ["| body | stage | median, ms | p99, ms | requests/s |", "| --- | --- | ---: | ---: | ---: |"]
+    for (body, stage), mine in grouped(stages, lambda each: (each.body, each.stage)):
+        half, most = middle(mine, lambda s: s.median_ms), middle(mine, lambda s: s.p99_ms)
+        lines.append(f"| {body} | {stage} | {half:.3f} | {most:.3f} | {1000 / half:,.0f} |")
+    return "\n".join(lines)
+
+
+def table_of_memory(memory: Sequence[Memory]) -> str:
+    lines = ["| | bodies held | at rest, MB | peak, MB | bodies' worth |", "| --- | ---: | ---: | ---: | ---: |"]
+    for (subject, uploads), mine in grouped(memory, lambda each: (each.subject, each.uploads)):
+        worth = [each.bodies for each in mine]
+        idle, peak = middle(mine, lambda m: m.idle_mb), middle(mine, lambda m: m.peak_mb)
+        spread = f"{statistics.median(worth):.2f} ({min(worth):.2f}-{max(worth):.2f})"
+        lines.append(f"| {subject} | {uploads} | {idle:.0f} | {peak:.0f} | {spread} |")
+    return "\n".join(lines)
+
+
+def table_of_streams(streams: Sequence[Streams]) -> str:
+    lines = [
+        "| | pictures | tokens | p50, ms | p99, ms | longest, ms |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for (subject, beside), mine in grouped(streams, lambda each: (each.subject, each.uploads > 0)):
+        uploads = round(middle(mine, lambda s: s.uploads)) if beside else 0
+        figures = (
+            f"{middle(mine, figure):.2f}"
+            for figure in (lambda s: s.p50_ms, lambda s: s.p99_ms, lambda s: s.worst_ms)
+        )
+        lines.append(f"| {subject} | {uploads} | {mine[0].tokens} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def grouped(things: Iterable[T], key: Callable[[T], K]) -> list[tuple[K, list[T]]]:
+    """In the order in which their keys were first met."""
+    groups: dict[K, list[T]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
+    return list(groups.items())
+
+
+def middle(things: Iterable[T], figure: Callable[[T], float]) -> float:
+    return statistics.median(map(figure, things))

@@ -1,0 +1,82 @@
+"""The upstream and the gateway under test, as processes of their own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+WATCHED = Path(__file__).with_name("watched.py")
+START_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway with its watch; `tell` says what it did since it was last asked."""
+
+    port: int
+    process: "subprocess.Popen[str]"
+
+    def tell(self) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        told: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return told
+
+
+@contextmanager
+def stub() -> Iterator[int]:
+    """The port of an upstream."""
+    command = [sys.executable, "-m", "loadtest.gateway.stub"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@contextmanager
+def gateway(source: Path, upstream: int, stages: Mapping[str, str], **environ: str) -> Iterator[Gateway]:
+    """The gateway of the checkout at `source`, once it is ready."""
+    port = free_port()
+    command = [sys.executable, str(WATCHED), json.dumps(stages), "gateway"]
+    command += ["--engine", f"http://127.0.0.1:{upstream}", "--port", str(port)]
+    given = {**os.environ, "PYTHONPATH": str(source), **environ}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=given
+    ) as process:
+        try:
+            wait_until_ready(port, process)
+            yield Gateway(port, process)
+        finally:
+            process.kill()
+
+
+def wait_until_ready(port: int, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1)
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError("the gateway did not become ready")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,76 @@
+"""What the benchmark notes; gateway.json holds exactly this."""
+
+from dataclasses import dataclass, field
+
+DIRECT, OURS = "direct", "gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One closed loop. Times in ms; `stall_ms` is the longest time in which the gateway's loop did not come round,
+    `own_stall_ms` as much of it as its process was running. The upstream, asked directly, has no CPU noted."""
+
+    subject: str
+    body: str
+    callers: int
+    requests: int
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: float
+    system_ms: float
+    faults: float
+    stall_ms: float
+    own_stall_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """CPU of the passes through one stage in one run."""
+
+    body: str
+    stage: str
+    passes: int
+    median_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Delay of each streamed token between upstream and caller, while `uploads` pictures were sent."""
+
+    subject: str
+    uploads: int
+    tokens: int
+    p50_ms: float
+    p99_ms: float
+    worst_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Resident memory of a fresh gateway, at rest and at its peak while it holds `uploads` bodies at once."""
+
+    subject: str
+    uploads: int
+    body_mb: float
+    idle_mb: float
+    peak_mb: float
+
+    @property
+    def bodies(self) -> float:
+        """What was added, in bodies, for each that was held."""
+        return (self.peak_mb - self.idle_mb) / self.body_mb / self.uploads
+
+
+@dataclass(slots=True)
+class Result:
+    date: str
+    machine: str
+    versions: dict[str, str]
+    rounds: int
+    body_bytes: dict[str, int]
+    runs: list[Run] = field(default_factory=list)
+    stages: list[StageTimes] = field(default_factory=list)
+    streams: list[Streams] = field(default_factory=list)
+    memory: list[Memory] = field(default_factory=list)
