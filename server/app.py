@@ -18,6 +18,7 @@ from server.admission.key_file import KeyFile
 from server.admission.keys import KeyRing, KnownKey
 from server.admission.oidc import TokenRules, TokenVerifier
 from server.admission.price import PriceList
+from server.api.bodies import BodyParser
 from server.api.connection import ConnectionLimits, bounded_connection
 from server.api.messages.answer import tell_message
 from server.api.messages.count_tokens import parse_count_request, tell_count
@@ -87,9 +88,10 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
         budget = ByteBudget(http.max_bytes_in_flight, http.bytes_wait_s, metrics.bytes_in_flight)
         images = make_images(settings.images, rule, metrics, budget, network or Network())
         limits = BodyLimits(http.max_body, http.body_timeout_s)
+        bodies = BodyParser()
         pipeline = Pipeline(images, prices, gate, pool, metrics)
         endpoints = [
-            (path, CompletionEndpoint(surface, limits, keys, pipeline, pool, metrics, budget))
+            (path, CompletionEndpoint(surface, limits, bodies, keys, pipeline, pool, metrics, budget))
             for path, surface in SURFACES.items()
         ]
         metrics_keys = keys if settings.auth.protect_metrics else None
@@ -108,6 +110,7 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
             await key_file.close()
         await pool.close()
         await images.close()
+        bodies.close()
 
     app = FastAPI(
         title="Fovea",

@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from server.marks import make_nonce
+
 Json = dict[str, Any]
 Route = Literal["chat", "completions", "responses", "tokenize", "detokenize"]
 Detail = Literal["auto", "low", "high"]
@@ -12,6 +14,9 @@ KeyScope = Literal["inference", "files", "admin"]
 # What a tenant may be called. It stands in logs, in cache keys and in paths of stores.
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:|=+-]{0,127}")
 TENANT_RULE = "letters, digits and . _ @ : | = + -, at most 128, a letter or digit first"
+
+# A body in pieces, to be sent one after another.
+Payload = tuple[bytes | memoryview, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +30,22 @@ class Tenant:
     key: str = field(default="", compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class InlineImage:
+    """An image that came inside a body. `data` is what `encoded` says, which is a view of that body's own bytes and
+    the base64 that we would write."""
+
+    encoded: memoryview
+    data: bytes
+
+
 @dataclass(slots=True)
 class ImageSource:
     """Where one image of a request comes from.
 
     `path` locates the part (`messages[0].content[1].image_url`); `part` is the part inside the parsed body,
     which the pipeline rewrites in place once the image is resolved. `detail` is what the caller asks for; `shape`
-    is how the route writes an image.
+    is how the route writes an image. Where the image is `inline`, `url` is what stands before its base64.
     """
 
     path: str
@@ -39,11 +53,15 @@ class ImageSource:
     part: Json
     detail: Detail = "auto"
     shape: Literal["chat", "responses"] = "chat"
+    inline: InlineImage | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """A request of known shape. `body` is ours alone: nobody else holds a reference to it."""
+    """A request of known shape. `body` is ours alone: nobody else holds a reference to it.
+
+    `nonce` is what the marks of its images are made of (`server.marks`).
+    """
 
     route: Route
     model: str
@@ -52,18 +70,19 @@ class ParsedRequest:
     text_bytes: int
     images: tuple[ImageSource, ...]
     body: Json
+    nonce: str = field(default_factory=make_nonce, compare=False)
 
     def forget(self) -> None:
         """Let go of everything large: the engine's payload has been made of it."""
         self.body.clear()
         for source in self.images:
-            source.url = ""
+            source.url, source.inline = "", None
             source.part.clear()
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedImage:
-    """Bytes we hold and have checked. `digest` names the content everywhere; sizes are pixels, as seen.
+    """A checked image, `encoded` as base64 for the engine. `digest` names it everywhere; sizes are pixels, as seen.
 
     `notes` say what was changed about the caller's own bytes (`server.images.rendition`).
     """
@@ -72,8 +91,13 @@ class LoadedImage:
     media_type: str
     width: int
     height: int
-    data: bytes
+    encoded: bytes | memoryview
     notes: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the image itself."""
+        return len(self.encoded) // 4 * 3 - bytes(self.encoded[-2:]).count(b"=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +129,12 @@ class ReadyRequest:
     stream: bool
     cost: Cost
     affinity: str
-    payload: bytes
+    payload: Payload
     headers: Mapping[str, str]
 
     def forget(self) -> None:
         """Let go of the payload: it has been sent and answered."""
-        self.payload = b""
+        self.payload = ()
 
 
 @dataclass(slots=True)

@@ -3,13 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import orjson
-
 from server.admission.gate import Gate
 from server.admission.price import PriceList, check_fits
-from server.domain import Answer, Cost, ImageSource, LoadedImage, ParsedRequest, ReadyRequest, Tenant
+from server.domain import Answer, Cost, LoadedImage, ParsedRequest, ReadyRequest, Tenant
+from server.engines.payload import make_payload
 from server.engines.pool import EnginePool
-from server.images.data_url import encode_data_url
 from server.images.digest import identify
 from server.images.resolve import ImageResolver
 from server.memory import Holding
@@ -41,7 +39,7 @@ class Pipeline:
         images = await self._images.resolve(request.images, tenant, holding)
         record = current_record()
         for image in images:
-            record.saw_image(image.digest, len(image.data))
+            record.saw_image(image.digest, image.size_bytes)
         cost = self._prices.price(request, images)
         record.image_tokens = cost.image_tokens
         check_fits(cost, context)
@@ -61,25 +59,11 @@ class Pipeline:
 def make_ready(
     request: ParsedRequest, images: list[LoadedImage], cost: Cost, tenant: Tenant, request_id: str
 ) -> ReadyRequest:
-    """Put the checked bytes and our identity in place of what the caller sent, and serialise once."""
-    for source, image in zip(request.images, images, strict=True):
-        write_image(source, image)
-    payload = orjson.dumps(request.body)
-    affinity = images[0].digest if images else identify(payload[:1024], tenant.name)
+    """The request as the engine shall see it."""
+    payload = make_payload(request, images)
+    affinity = images[0].digest if images else identify(bytes(payload[0][:1024]), tenant.name)
     headers = {"content-type": "application/json", "x-request-id": request_id}
     return ReadyRequest(request.route, request.model, request.stream, cost, affinity, payload, headers)
-
-
-def write_image(source: ImageSource, image: LoadedImage) -> None:
-    """The part as its route's engine takes it, whatever the caller wrote; nothing of that is left but `detail`."""
-    url = encode_data_url(image)
-    source.part.clear()
-    if source.shape == "responses":
-        # vLLM's types ask for a detail here, and its parser reads the rest of a part that has a uuid as it comes.
-        source.part.update(type="input_image", image_url=url, detail=source.detail, uuid=image.digest)
-    else:
-        written = {"url": url} if source.detail == "auto" else {"url": url, "detail": source.detail}
-        source.part.update(type="image_url", image_url=written, uuid=image.digest)
 
 
 def image_notes(images: list[LoadedImage]) -> str:

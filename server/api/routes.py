@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from server.admission.keys import KeyRing
+from server.api.bodies import BodyParser
 from server.api.stream import send_answer, until_client_leaves
 from server.api.surface import Surface
 from server.api.wire import ClientLeft, read_body, require_json
@@ -40,6 +41,7 @@ class CompletionEndpoint:
         self,
         surface: Surface,
         limits: BodyLimits,
+        bodies: BodyParser,
         keys: KeyRing,
         pipeline: Pipeline,
         pool: EnginePool,
@@ -48,6 +50,7 @@ class CompletionEndpoint:
     ) -> None:
         self._surface = surface
         self._limits = limits
+        self._bodies = bodies
         self._budget = budget
         self._keys = keys
         self._pipeline = pipeline
@@ -63,7 +66,7 @@ class CompletionEndpoint:
             require_json(scope)
             raw = await read_body(scope, receive, self._limits.max_bytes, self._limits.timeout_s, holding)
             account.start_clock()
-            request = self._surface.parse(raw)
+            request = await self._bodies.parse(self._surface.parse, raw)
             del raw
             account.model = request.model
             try:

@@ -8,6 +8,7 @@ import aiohttp
 import orjson
 
 from server.domain import Answer, Json, Permit, ReadyRequest, Route
+from server.engines.payload import JsonChunks
 from server.errors import (
     BusyError,
     CallerError,
@@ -121,7 +122,7 @@ class EngineClient:
         with engine_errors(self.name):
             response = await self._session.post(
                 PATHS[request.route].lstrip("/"),
-                data=request.payload,
+                data=JsonChunks(request.payload),
                 headers=request.headers,
                 timeout=aiohttp.ClientTimeout(
                     total=None,

@@ -1,8 +1,7 @@
-"""Images inside requests: base64 data URLs, in both directions."""
+"""Images inside requests: base64 data URLs."""
 
 import pybase64
 
-from server.domain import LoadedImage
 from server.errors import ImageError, ImageTooLarge
 
 WHITESPACE = str.maketrans("", "", " \t\r\n")
@@ -29,11 +28,11 @@ def decode_data_url(url: str, max_bytes: int) -> bytes:
         raise ImageError("The image data URL is not valid base64.") from problem
     if not data:
         raise ImageError("The image data URL is empty.")
-    if len(data) > max_bytes:
-        raise ImageTooLarge(f"The image is larger than {max_bytes} bytes.")
+    check_size(data, max_bytes)
     return data
 
 
-def encode_data_url(image: LoadedImage) -> str:
-    """The image as the engine takes it."""
-    return f"data:{image.media_type};base64,{pybase64.b64encode_as_string(image.data)}"
+def check_size(data: bytes, max_bytes: int) -> None:
+    """Raises ImageTooLarge."""
+    if len(data) > max_bytes:
+        raise ImageTooLarge(f"The image is larger than {max_bytes} bytes.")

@@ -4,9 +4,11 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+import pybase64
+
 from server.domain import ImageSource, LoadedImage, Tenant
 from server.errors import BusyError, ImageError, ImageTooLarge, TooManyImages
-from server.images.data_url import decode_data_url, is_data_url
+from server.images.data_url import check_size, decode_data_url, is_data_url
 from server.images.digest import identify, identify_rendition
 from server.images.inspect import HeaderLimits, InspectedImage, inspect_image
 from server.images.rendition import PixelBudgets, Plan, make_plan, render
@@ -88,15 +90,12 @@ class ImageResolver:
         began = time.perf_counter()
         try:
             origin, data = await self._read(source, owner, holding)
-            seen, digest = await self._checks.run(
-                lambda: (inspect_image(data, self._limits.header), identify(data, owner))
-            )
+            seen, digest, plan, encoded = await self._checks.run(lambda: self._check(source, data, owner))
             self._add(totals, len(data), seen)
-            plan = make_plan(seen, source.detail, self._budgets)
             if plan.notes:
                 image = await self._bring_down(data, seen, digest, plan, owner, holding)
             else:
-                image = LoadedImage(digest, seen.media_type, seen.width, seen.height, data)
+                image = LoadedImage(digest, seen.media_type, seen.width, seen.height, encoded)
         except ImageError as problem:
             raise problem.at(source.path) from problem
         self._metrics.images.labels(origin, seen.format).inc()
@@ -105,10 +104,24 @@ class ImageResolver:
         return image
 
     async def _read(self, source: ImageSource, owner: str | None, holding: Holding) -> tuple[str, bytes]:
+        most = self._limits.max_bytes
+        if source.inline is not None:
+            check_size(source.inline.data, most)
+            return "data", source.inline.data
         if is_data_url(source.url):
-            most = self._limits.max_bytes
             return "data", await self._checks.run(lambda: decode_data_url(source.url, most))
         return "url", await self._fetches.get(source.url, owner, holding)
+
+    def _check(
+        self, source: ImageSource, data: bytes, owner: str | None
+    ) -> tuple[InspectedImage, str, Plan, bytes | memoryview]:
+        """What it is, its digest, what becomes of it, and its base64 where it stays as it is."""
+        seen = inspect_image(data, self._limits.header)
+        plan = make_plan(seen, source.detail, self._budgets)
+        if plan.notes:
+            return seen, identify(data, owner), plan, b""
+        encoded = source.inline.encoded if source.inline is not None else pybase64.b64encode(data)
+        return seen, identify(data, owner), plan, encoded
 
     def _add(self, totals: Totals, count: int, seen: InspectedImage) -> None:
         totals.bytes += count
@@ -135,4 +148,5 @@ class ImageResolver:
         for note in notes:
             self._metrics.image_renditions.labels(note).inc()
         await holding.take(len(made.data))
-        return LoadedImage(identity, made.media_type, made.width, made.height, made.data, notes)
+        encoded = await self._checks.run(lambda: pybase64.b64encode(made.data))
+        return LoadedImage(identity, made.media_type, made.width, made.height, encoded, notes)

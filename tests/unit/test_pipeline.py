@@ -1,3 +1,4 @@
+import base64
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ from server.pipeline import make_ready
 from tests.pictures import data_url, picture
 
 DATA = picture()
-IMAGE = LoadedImage("d" * 64, "image/png", 64, 48, DATA)
+IMAGE = LoadedImage("d" * 64, "image/png", 64, 48, base64.b64encode(DATA))
 CHAT: dict[str, Any] = {"type": "image_url", "image_url": {"url": "https://a.example/x"}}
 RESPONSES: dict[str, Any] = {"type": "input_image", "image_url": "https://a.example/x"}
 
@@ -18,7 +19,7 @@ def sent(route: Route, body: dict[str, Any]) -> Any:
     """The body that an engine gets."""
     parsed = parse_request(route, orjson.dumps({"model": "demo", **body}))
     made = make_ready(parsed, [IMAGE] * len(parsed.images), Cost(0, 0, 0), Tenant("ann"), "req-1")
-    return orjson.loads(made.payload)
+    return orjson.loads(b"".join(made.payload))
 
 
 @pytest.mark.parametrize("route", ["chat", "tokenize"])

@@ -1,0 +1,56 @@
+"""What an engine is sent: JSON, with the images' base64 between its pieces and never in one piece with it.
+
+Base64 that came in a body goes out as it came, out of the body's own bytes; it is copied by nobody but the kernel.
+"""
+
+from collections.abc import Sequence
+
+import aiohttp
+import orjson
+from aiohttp.abc import AbstractStreamWriter
+
+from server.domain import ImageSource, LoadedImage, ParsedRequest, Payload
+from server.marks import make_mark, split_at_marks
+
+
+def make_payload(request: ParsedRequest, images: Sequence[LoadedImage]) -> Payload:
+    """Put the checked images and our identity in place of what the caller sent, and serialise once."""
+    for number, (source, image) in enumerate(zip(request.images, images, strict=True)):
+        write_image(source, image, make_mark(request.nonce, number))
+    first, rest = split_at_marks(orjson.dumps(request.body), request.nonce)
+    # Ours alone could have put a mark elsewhere: never let one out.
+    if sorted(number for number, _ in rest) != list(range(len(images))):
+        raise RuntimeError("the marks of a payload are not those of its images")
+    chunks: list[bytes | memoryview] = [first]
+    for number, piece in rest:
+        chunks += (images[number].encoded, piece)
+    return tuple(chunks)
+
+
+def write_image(source: ImageSource, image: LoadedImage, encoded: str) -> None:
+    """The part as its route's engine takes it, whatever the caller wrote; nothing of that is left but `detail`."""
+    url = f"data:{image.media_type};base64,{encoded}"
+    source.part.clear()
+    if source.shape == "responses":
+        # vLLM's types ask for a detail here, and its parser reads the rest of a part that has a uuid as it comes.
+        source.part.update(type="input_image", image_url=url, detail=source.detail, uuid=image.digest)
+    else:
+        written = {"url": url} if source.detail == "auto" else {"url": url, "detail": source.detail}
+        source.part.update(type="image_url", image_url=written, uuid=image.digest)
+
+
+class JsonChunks(aiohttp.payload.Payload):
+    """Sends chunks one after another, without joining them; a second attempt may send them again."""
+
+    _autoclose = True
+
+    def __init__(self, chunks: Payload) -> None:
+        super().__init__(chunks, content_type="application/json")
+        self._size = sum(map(len, chunks))
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        for chunk in self._value:
+            await writer.write(chunk)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        raise TypeError("a payload is for sending")

@@ -1,0 +1,78 @@
+import asyncio
+import gc
+import weakref
+from typing import Any
+
+import orjson
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from server.domain import Cost, LoadedImage, Payload, Permit, ReadyRequest
+from server.engines.client import EngineClient, EngineTimeouts
+from server.engines.payload import JsonChunks, make_payload
+from tests.fakes.serve import serving
+from tests.unit.engines.parsed import parsed
+
+
+def test_base64_is_sent_as_the_very_bytes_that_came() -> None:
+    encoded = memoryview(b"{" + b"QUJD" * 1000)[1:]
+    images = [LoadedImage("d" * 64, "image/png", 1, 1, each) for each in (encoded, b"RUZH")]
+    payload = make_payload(parsed("https://a.example/1", "https://a.example/2"), images)
+    assert payload[1] is encoded
+    urls = [part["image_url"]["url"] for part in orjson.loads(b"".join(payload))["messages"][0]["content"]]
+    assert urls == [f"data:image/png;base64,{'QUJD' * 1000}", "data:image/png;base64,RUZH"]
+
+
+def test_the_engines_address_of_an_image_is_ours_even_where_the_caller_writes_a_mark() -> None:
+    request = parsed("https://a.example/1")
+    request.body["user"] = request.nonce + "000000"
+    with pytest.raises(RuntimeError, match="marks"):
+        make_payload(request, [LoadedImage("d" * 64, "image/png", 1, 1, b"QUJD")])
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.written: list[Any] = []
+
+    async def write(self, chunk: Any) -> None:
+        self.written.append(chunk)
+
+
+async def test_chunks_are_written_one_by_one_and_again_for_a_second_engine() -> None:
+    chunks: Payload = (b"{", memoryview(b"QUJD"), b"}")
+    body = JsonChunks(chunks)
+    assert body.size == 6
+    for _ in range(2):
+        sink = Sink()
+        await body.write_with_length(sink, None)  # type: ignore[arg-type]
+        assert all(sent is chunk for sent, chunk in zip(sink.written, chunks, strict=True))
+
+
+class Buffer(bytearray):
+    """Bytes whose end can be watched."""
+
+
+async def test_once_the_answer_begins_nothing_of_the_body_is_held() -> None:
+    got: list[bytes] = []
+
+    async def answer(request: Request) -> Response:
+        got.append(await request.body())
+        return JSONResponse({"choices": []})
+
+    buffer = Buffer(b"QUJD" * 500_000)
+    gone = weakref.ref(buffer)
+    payload: Payload = (b'{"a":"', memoryview(buffer), b'"}')
+    ready = ReadyRequest("chat", "demo", False, Cost(0, 0, 0), "a", payload, {"content-type": "application/json"})
+    del buffer, payload
+    with serving(Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])) as url:
+        client = EngineClient("engine-0", url, EngineTimeouts(5, 30, 30))
+        async with client.send(ready, Permit(ready.cost)):
+            ready.forget()
+            await asyncio.sleep(0)
+            gc.collect()
+            assert gone() is None
+        await client.close()
+    assert got == [b'{"a":"' + b"QUJD" * 500_000 + b'"}']
