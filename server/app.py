@@ -20,6 +20,7 @@ from server.admission.oidc import TokenRules, TokenVerifier
 from server.admission.price import PriceList
 from server.api.bodies import BodyParser
 from server.api.connection import ConnectionLimits, bounded_connection
+from server.api.files import make_file_routes
 from server.api.messages.answer import tell_message
 from server.api.messages.count_tokens import parse_count_request, tell_count
 from server.api.messages.events import MESSAGE_STOP
@@ -35,6 +36,13 @@ from server.domain import Tenant
 from server.engines.client import EngineClient, EngineTimeouts
 from server.engines.pool import EnginePool
 from server.errors import ConfigError
+from server.files.blobs import Blobs, DiskThreads, FolderBlobs
+from server.files.incoming import Incoming
+from server.files.record import Catalogue, Usage
+from server.files.sqlite_catalogue import SqliteCatalogue
+from server.files.store import FileStore
+from server.files.sweep import Sweeper
+from server.files.upload import FileLimits
 from server.images.addresses import Network
 from server.images.fetch import FetchLimits, ImageFetcher
 from server.images.inspect import HeaderLimits, enable_formats
@@ -47,7 +55,7 @@ from server.images.workers import ImageWorkers
 from server.memory import ByteBudget
 from server.metrics import Metrics
 from server.pipeline import Pipeline
-from server.settings import HttpSettings, ImageSettings, OidcSettings, Settings
+from server.settings import FileSettings, HttpSettings, ImageSettings, OidcSettings, Settings
 
 log = logging.getLogger("fovea")
 OPENAI, ANTHROPIC = OpenAIWording(), AnthropicWording()
@@ -76,6 +84,7 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
     jwks = make_jwks(settings.oidc, metrics)
     keys = make_keys(settings, jwks)
     key_file = make_key_file(settings, keys, metrics)
+    files, sweeper = make_files(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -86,7 +95,7 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
         gate = Gate(admission.max_running, admission.max_waiting, admission.wait_timeout_s, metrics)
         http = settings.http
         budget = ByteBudget(http.max_bytes_in_flight, http.bytes_wait_s, metrics.bytes_in_flight)
-        images = make_images(settings.images, rule, metrics, budget, network or Network())
+        images = make_images(settings.images, rule, files, metrics, budget, network or Network())
         limits = BodyLimits(http.max_body, http.body_timeout_s)
         bodies = BodyParser()
         pipeline = Pipeline(images, prices, gate, pool, metrics)
@@ -98,6 +107,19 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
         app.router.routes.extend(make_routes(endpoints, keys, pool) + make_probes(pool, metrics, metrics_keys))
         if not settings.asks_for_keys and not is_loopback(settings.http.host):
             log.warning("no API keys are set: whoever reaches %s is served (auth.keys_file)", settings.http.host)
+        app.router.routes.extend(
+            make_file_routes(
+                files,
+                images.inspect,
+                settings.images.max_bytes,
+                settings.files.upload_timeout_s,
+                keys,
+                budget,
+                metrics,
+                pool,
+            )
+        )
+        sweeping = asyncio.create_task(sweeper.run(settings.files.sweep_s)) if sweeper is not None else None
         if key_file:
             await key_file.start()
         if jwks:
@@ -108,9 +130,14 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
             await jwks.close()
         if key_file:
             await key_file.close()
+        if sweeping is not None:
+            sweeping.cancel()
+            await asyncio.wait({sweeping})
         await pool.close()
         await images.close()
         bodies.close()
+        if files is not None:
+            await files.close()
 
     app = FastAPI(
         title="Fovea",
@@ -203,8 +230,45 @@ def make_pool(settings: Settings, metrics: Metrics) -> EnginePool:
     return EnginePool(clients, engines.poll_s, metrics)
 
 
+def make_files(settings: Settings, metrics: Metrics) -> tuple[FileStore | None, Sweeper | None]:
+    """Raises ConfigError where the folder, the catalogue or the bucket's client cannot be used."""
+    files = settings.files
+    if files.path is None:
+        return None, None
+    disk = DiskThreads(metrics)
+    try:
+        files.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        incoming = Incoming.open(files.path / "incoming")
+        if files.s3_bucket is None:
+            blobs: Blobs = FolderBlobs(files.path / "blobs", disk)
+            catalogue: Catalogue = SqliteCatalogue(files.path / "catalogue.sqlite", metrics)
+        else:
+            blobs, catalogue = make_s3(files.s3_bucket, files, metrics)
+    except OSError as problem:
+        raise ConfigError(f"files.path: cannot use {files.path}: {problem.strerror}") from problem
+    quota = Usage(files.tenant_files, files.tenant_bytes)
+    limits = FileLimits(settings.images.max_bytes, files.max_uploads, files.ttl_s, quota)
+    store = FileStore(limits, catalogue, blobs, incoming, disk, metrics)
+    return store, Sweeper(catalogue, blobs, metrics)
+
+
+def make_s3(name: str, files: FileSettings, metrics: Metrics) -> tuple[Blobs, Catalogue]:
+    try:  # an optional extra
+        from server.files.s3 import Bucket, S3Blobs, open_bucket
+        from server.files.s3_catalogue import S3Catalogue
+    except ModuleNotFoundError as problem:
+        raise ConfigError(f"files.s3_bucket: {problem.name} is not installed: pip install 'fovea[s3]'") from problem
+    bucket = Bucket(open_bucket(name, files.s3_prefix, files.s3_endpoint, files.s3_region), metrics)
+    return S3Blobs(bucket), S3Catalogue(bucket)
+
+
 def make_images(
-    images: ImageSettings, rule: QwenTokenRule | None, metrics: Metrics, budget: ByteBudget, network: Network
+    images: ImageSettings,
+    rule: QwenTokenRule | None,
+    files: FileStore | None,
+    metrics: Metrics,
+    budget: ByteBudget,
+    network: Network,
 ) -> ImageResolver:
     fetcher = ImageFetcher(
         FetchLimits(
@@ -243,6 +307,7 @@ def make_images(
         limits,
         PixelBudgets(rule, images.low_detail_pixels, images.auto_detail, images.downscale),
         fetches,
+        files,
         RenditionCache(images.rendition_cache),
         checks=ImageWorkers("check", images.check_threads, images.work_timeout_s),
         decodes=ImageWorkers("decode", images.decode_threads, images.work_timeout_s),

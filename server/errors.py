@@ -15,6 +15,11 @@
     │   ├── UnknownRoute 404 not_found
     │   ├── WrongMethod 405 method_not_allowed
     │   ├── ContextTooLong 400 context_length_exceeded
+    │   ├── MalformedUpload 400 invalid_upload
+    │   ├── FileTooLarge 413 file_too_large
+    │   ├── FileQuotaExceeded 403 file_quota_exceeded   delete files first
+    │   ├── FileNotFound 404 file_not_found
+    │   ├── FilesNotEnabled 404 files_not_enabled       the operator sets files.path
     │   └── ImageError 400 invalid_image
     │       ├── ImageUrlRefused 400 image_url_refused
     │       ├── ImageFetchFailed 400 image_fetch_failed
@@ -27,6 +32,8 @@
     │   └── NoIdentityKeys 503 identity_keys_unavailable
     ├── EngineError 502 engine_failed              the operator looks
     │   └── EngineTimeout 504 engine_timeout
+    ├── FileStoreFailed 503 file_store_failed      the operator looks
+    │   └── FileStoreFull 507 file_store_full
     └── InternalError 500 internal_error           ours: a bug
     ConfigError                                    exit code 2, never answered over HTTP
 
@@ -113,6 +120,32 @@ class ContextTooLong(CallerError):
     code = "context_length_exceeded"
 
 
+class MalformedUpload(CallerError):
+    code = "invalid_upload"
+
+
+class FileTooLarge(CallerError):
+    status, code = 413, "file_too_large"
+
+
+class FileQuotaExceeded(CallerError):
+    status, code = 403, "file_quota_exceeded"
+
+    @classmethod
+    def of(cls, files: int, size: int) -> Self:
+        return cls(f"At most {files} files of {size} bytes in all are kept: delete some first.", "file")
+
+
+class FileNotFound(CallerError):
+    status, code = 404, "file_not_found"
+
+
+class FilesNotEnabled(CallerError):
+    """404, not 501: clients try a 5xx again, and no second try will help."""
+
+    status, code = 404, "files_not_enabled"
+
+
 class ImageError(CallerError):
     code = "invalid_image"
 
@@ -171,6 +204,16 @@ class EngineError(GatewayError):
 
 class EngineTimeout(EngineError):
     status, code = 504, "engine_timeout"
+
+
+class FileStoreFailed(GatewayError):
+    """Uploaded files cannot be written or read: the operator looks at disk, catalogue or bucket."""
+
+    status, code = 503, "file_store_failed"
+
+
+class FileStoreFull(FileStoreFailed):
+    status, code = 507, "file_store_full"
 
 
 class InternalError(GatewayError):

@@ -74,6 +74,25 @@ class Metrics:
             buckets=SECONDS,
             registry=r,
         )
+        self.file_uploads = Counter(
+            "fovea_files_uploads",
+            "Uploads ended: stored, refused, failed, or left by their caller",
+            ["outcome"],
+            registry=r,
+        )
+        self.file_bytes = Counter("fovea_files_uploaded_bytes", "Bytes of stored uploads", registry=r)
+        self.files_removed = Counter(
+            "fovea_files_removed",
+            "Files deleted or expired; bytes that were orphaned",
+            ["reason"],
+            registry=r,
+        )
+        self.file_failures = Counter(
+            "fovea_files_failures",
+            "Failures of disk, catalogue or s3, and damaged bytes",
+            ["place", "kind"],
+            registry=r,
+        )
         self.rejections = Counter("fovea_rejections", "Requests refused, by error code", ["code"], registry=r)
         self.retries = Counter("fovea_engine_retries", "Requests sent to a second engine", registry=r)
         self.cancelled = Counter(

@@ -151,6 +151,26 @@ class ImageSettings(Section):
         return domains
 
 
+class FileSettings(Section):
+    path: Path | None = Field(None, description="folder of uploaded files; none: /v1/files is off")
+    max_uploads: int = Field(32, gt=0, description="uploads under way at once")
+    upload_timeout_s: float = Field(120, gt=0, le=1800, description="time a caller has to send a file")
+    ttl_s: int = Field(30 * 24 * 3600, gt=0, description="how long a file is kept, where its upload does not say")
+    tenant_files: int = Field(1000, gt=0, le=10_000, description="files that a tenant may have")
+    tenant_bytes: ByteSize = Field(ByteSize(1024**3), description="bytes that a tenant's files may have")
+    sweep_s: float = Field(60, gt=0, description="seconds between looks for expired files")
+    s3_bucket: str | None = Field(None, description="keep files in this bucket; path then holds uploads under way")
+    s3_prefix: str = Field("", description="put before all names in the bucket")
+    s3_endpoint: str | None = Field(None, description="URL of an S3 store that is not AWS's")
+    s3_region: str = Field("us-east-1", description="region of the bucket")
+
+    @model_validator(mode="after")
+    def a_bucket_needs_a_folder(self) -> Self:
+        if self.s3_bucket is not None and self.path is None:
+            raise ValueError("s3_bucket needs path too: uploads are written there before they are sent on")
+        return self
+
+
 class AdmissionSettings(Section):
     max_running: int = Field(64, gt=0, description="requests at the engines at once")
     max_waiting: int = Field(256, ge=0, description="requests waiting for a place")
@@ -194,6 +214,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     auth: AuthSettings = AuthSettings()
     images: ImageSettings = ImageSettings()
+    files: FileSettings = FileSettings()
     admission: AdmissionSettings = AdmissionSettings()
     engines: EngineSettings = EngineSettings()
     logs: LogSettings = LogSettings()

@@ -3,11 +3,12 @@
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import pybase64
 
 from server.domain import ImageSource, LoadedImage, Tenant
-from server.errors import BusyError, ImageError, ImageTooLarge, TooManyImages
+from server.errors import FilesNotEnabled, GatewayError, ImageError, ImageTooLarge, TooManyImages
 from server.images.data_url import check_size, decode_data_url, is_data_url
 from server.images.digest import identify, identify_rendition
 from server.images.inspect import HeaderLimits, InspectedImage, inspect_image
@@ -17,6 +18,13 @@ from server.images.shared_fetches import SharedFetches
 from server.images.workers import ImageWorkers
 from server.memory import Holding
 from server.metrics import Metrics
+
+
+class FileReader(Protocol):
+    """Whoever keeps uploaded files."""
+
+    async def read(self, tenant: Tenant, file_id: str, holding: Holding, path: str) -> bytes:
+        """A file's bytes, for which `holding` has a permit. Raises a GatewayError that names `path`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,7 @@ class ImageResolver:
         limits: ImageLimits,
         budgets: PixelBudgets,
         fetches: SharedFetches,
+        files: FileReader | None,
         cache: RenditionCache,
         checks: ImageWorkers,
         decodes: ImageWorkers,
@@ -55,6 +64,7 @@ class ImageResolver:
         self._limits = limits
         self._budgets = budgets
         self._fetches = fetches
+        self._files = files
         self._cache = cache
         self._checks = checks
         self._decodes = decodes
@@ -69,27 +79,27 @@ class ImageResolver:
     async def resolve(
         self, sources: tuple[ImageSource, ...], tenant: Tenant, holding: Holding
     ) -> list[LoadedImage]:
-        """One loaded image a source, in order. Raises the first ImageError or BusyError and stops the others."""
+        """One loaded image a source, in order. Raises the first GatewayError and stops the others."""
         if len(sources) > self._limits.max_count:
             raise TooManyImages(
                 f"The request holds {len(sources)} images; at most {self._limits.max_count} are taken.",
                 sources[self._limits.max_count].path,
             )
-        owner = tenant.name if self._isolate else None
         totals = Totals()
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._resolve_one(each, owner, holding, totals)) for each in sources]
-        except* (ImageError, BusyError) as problems:
+                tasks = [group.create_task(self._resolve_one(each, tenant, holding, totals)) for each in sources]
+        except* GatewayError as problems:
             raise problems.exceptions[0] from None
         return [task.result() for task in tasks]
 
     async def _resolve_one(
-        self, source: ImageSource, owner: str | None, holding: Holding, totals: Totals
+        self, source: ImageSource, tenant: Tenant, holding: Holding, totals: Totals
     ) -> LoadedImage:
         began = time.perf_counter()
+        owner = tenant.name if self._isolate else None
         try:
-            origin, data = await self._read(source, owner, holding)
+            origin, data = await self._read(source, tenant, owner, holding)
             seen, digest, plan, encoded = await self._checks.run(lambda: self._check(source, data, owner))
             self._add(totals, len(data), seen)
             if plan.notes:
@@ -103,14 +113,28 @@ class ImageResolver:
         self._metrics.image_seconds.labels(origin).observe(time.perf_counter() - began)
         return image
 
-    async def _read(self, source: ImageSource, owner: str | None, holding: Holding) -> tuple[str, bytes]:
+    async def _read(
+        self, source: ImageSource, tenant: Tenant, owner: str | None, holding: Holding
+    ) -> tuple[str, bytes]:
+        """Where the image came from, and its bytes. A file is its tenant's own, whoever shares identities."""
         most = self._limits.max_bytes
         if source.inline is not None:
             check_size(source.inline.data, most)
             return "data", source.inline.data
         if is_data_url(source.url):
             return "data", await self._checks.run(lambda: decode_data_url(source.url, most))
-        return "url", await self._fetches.get(source.url, owner, holding)
+        if not source.url.startswith("file-"):
+            return "url", await self._fetches.get(source.url, owner, holding)
+        if self._files is None:
+            raise FilesNotEnabled("No files are kept here: the operator may set files.path.", source.path)
+        data = await self._files.read(tenant, source.url, holding, source.path)
+        if len(data) > self._limits.max_bytes:  # uploaded when more was taken
+            raise ImageTooLarge(f"The image is larger than {self._limits.max_bytes} bytes.")
+        return "file", data
+
+    async def inspect(self, data: bytes) -> str:
+        """The media type of what is an image that a request could hold. Raises ImageError or BusyError."""
+        return (await self._checks.run(lambda: inspect_image(data, self._limits.header))).media_type
 
     def _check(
         self, source: ImageSource, data: bytes, owner: str | None

@@ -4,7 +4,7 @@ from typing import Any
 
 from server.api.parsing.fields import OPENAI_FIELDS, VLLM_FIELDS, refuse_fields
 from server.domain import Detail, ImageSource, Json
-from server.errors import CallerError
+from server.errors import CallerError, FileNotFound
 
 FIELDS = (
     OPENAI_FIELDS
@@ -18,6 +18,8 @@ FIELDS = (
 IMAGE_PART_FIELDS = frozenset({"type", "image_url"})
 IMAGE_URL_FIELDS = frozenset({"url", "detail"})
 DETAILS: dict[str, Detail] = {"auto": "auto", "low": "low", "high": "high"}
+FILE_PART_FIELDS = frozenset({"type", "file"})
+FILE_FIELDS = frozenset({"file_id", "file_data", "filename"})
 PASSED_PARTS = frozenset({"text", "refusal"})
 MOST_MESSAGES = 4096
 
@@ -61,11 +63,13 @@ def parse_content(content: Any, path: str, images: list[ImageSource]) -> int:
         kind = part.get("type")
         if kind == "image_url":
             images.append(parse_image_part(part, part_path))
+        elif kind == "file":
+            images.append(parse_file_part(part, part_path))
         elif isinstance(kind, str) and kind in PASSED_PARTS:
             text_bytes += parse_text_part(part, kind, part_path)
         else:
             raise CallerError(
-                "Content parts of this type are not taken: use text or image_url.", f"{part_path}.type"
+                "Content parts of this type are not taken: use text, image_url or file.", f"{part_path}.type"
             )
     return text_bytes
 
@@ -93,6 +97,31 @@ def parse_image_part(part: Json, path: str) -> ImageSource:
     if not isinstance(url, str) or not url:
         raise CallerError("An image part must hold image_url.url.", f"{path}.image_url")
     return ImageSource(f"{path}.image_url", url, part, detail)
+
+
+def parse_file_part(part: Json, path: str) -> ImageSource:
+    """A file of which we take images alone, by id or as a data URL: it becomes the image part that engines know."""
+    refuse_fields(part, FILE_PART_FIELDS, path)
+    file = part.get("file")
+    if not isinstance(file, dict):
+        raise CallerError("A file part must hold a file.", f"{path}.file")
+    refuse_fields(file, FILE_FIELDS, f"{path}.file")
+    file_id, data = file.get("file_id"), file.get("file_data")
+    if (file_id is None) == (data is None):
+        raise CallerError("A file part must hold either file_id or file_data.", f"{path}.file")
+    if data is not None:
+        if not isinstance(data, str) or data[:11].lower() != "data:image/":
+            raise CallerError(
+                "Of files only images are taken, as data:image/...;base64,...", f"{path}.file.file_data"
+            )
+        field, url = "file_data", data
+    else:
+        if not isinstance(file_id, str) or not file_id.startswith("file-"):
+            raise FileNotFound("There is no such file.", f"{path}.file.file_id")
+        field, url = "file_id", file_id
+    part.clear()
+    part.update({"type": "image_url", "image_url": {}})
+    return ImageSource(f"{path}.file.{field}", url, part)
 
 
 def parse_detail(detail: Any, path: str) -> Detail:

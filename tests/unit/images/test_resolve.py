@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from server.domain import Detail, ImageSource, LoadedImage, Tenant
-from server.errors import ImageError, ImageTooLarge, TooManyImages, UnsupportedImage
+from server.errors import FileNotFound, ImageError, ImageTooLarge, TooManyImages, UnsupportedImage
 from server.images.inspect import HeaderLimits
 from server.images.rendition import PixelBudgets
 from server.images.rendition_cache import RenditionCache
@@ -41,6 +41,17 @@ class FakeFetches:
     async def close(self) -> None: ...
 
 
+class FakeFiles:
+    """One file of the tenant `one`."""
+
+    async def read(self, tenant: Tenant, file_id: str, holding: Holding, path: str) -> bytes:
+        if (tenant.name, file_id) != ("one", "file-1"):
+            raise FileNotFound("There is no such file.", path)
+        data = picture()
+        await holding.take(len(data))
+        return data
+
+
 class CountingWorkers(ImageWorkers):
     runs = 0
 
@@ -55,6 +66,7 @@ class Scene:
         self.held = Gauge("held", "bytes", registry=CollectorRegistry())
         self.budget = ByteBudget(10**7, 1, self.held)
         self.fetches = FakeFetches()
+        self.files: FakeFiles | None = FakeFiles()
         self.decodes = CountingWorkers("d", 2, 5)
         chosen = {
             "max_count": 4,
@@ -67,6 +79,7 @@ class Scene:
             ImageLimits(**chosen, header=HEADER),
             PixelBudgets(RULE, 128 * 128, "high", downscale=True),
             self.fetches,  # type: ignore[arg-type]
+            self.files,
             RenditionCache(cache_bytes),
             ImageWorkers("c", 2, 5),
             self.decodes,
@@ -218,3 +231,20 @@ async def test_a_failure_stops_the_other_images() -> None:
     with pytest.raises(ImageError):
         await scene.resolve("https://a.example/x", data_url(b"nothing"))
     assert left.is_set()
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+async def test_a_file_is_the_same_picture_as_its_bytes_and_its_own_tenants_alone(isolate: bool) -> None:
+    scene = Scene(isolate=isolate)
+    assert await one(scene, "file-1") == await one(scene, data_url(picture()))
+    assert scene.metrics.registry.get_sample_value("fovea_images_total", {"source": "file", "format": "png"}) == 1
+    assert scene.held._value.get() == 0
+    with pytest.raises(FileNotFound) as caught:
+        await scene.resolve("file-1", tenant="two")
+    assert caught.value.param == "messages[0]"
+
+
+async def test_a_file_that_has_become_too_large_for_the_settings_is_refused() -> None:
+    with pytest.raises(ImageTooLarge) as caught:
+        await one(Scene(max_bytes=len(picture()) - 1), "file-1")
+    assert caught.value.param == "messages[0]"

@@ -18,6 +18,7 @@ KINDS = {
     502: "api_error",
     503: "overloaded_error",
     504: "timeout_error",
+    507: "api_error",
 }
 
 
