@@ -17,8 +17,10 @@ from server.images.tokens import QwenTokenRule
 
 # Part of every identity: raise it when the same plan comes to other pixels.
 VERSION = 1
-# A resized photograph at this quality differs from its original by less than the resize does.
 JPEG_QUALITY = 95
+# Up to here what was a JPEG becomes a PNG, so that a small copy loses nothing more; above, encoding one takes
+# longer than all the rest.
+LOSSLESS_JPEG_PIXELS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,9 @@ def useful_size(width: int, height: int, budget: int | None, budgets: PixelBudge
 def render(data: bytes, kind: Format, plan: Plan, max_bytes: int) -> Rendition:
     """What the plan leads to. CPU-bound, and holds up to seven bytes a pixel: call it in the decode pool.
 
-    A photograph that is made smaller stays a JPEG; everything else becomes a PNG and loses nothing, unless that has
-    more than `max_bytes`: then a JPEG, and `lossy`. Raises ImageError, ImageTooLarge.
+    It becomes a PNG, which loses nothing. Two things become a JPEG, and `lossy`: a PNG that would have more than
+    `max_bytes`, and a JPEG that stays so large that losing nothing would cost more than it is worth. Raises
+    ImageError, ImageTooLarge.
     """
     try:
         with open_image(data, frozenset({kind})) as image:
@@ -104,10 +107,10 @@ def render(data: bytes, kind: Format, plan: Plan, max_bytes: int) -> Rendition:
                 plain = plain.resize(plan.size, Image.Resampling.BICUBIC)
     except BROKEN as problem:
         raise ImageError("The image is broken or cut short.") from problem
-    if kind == "jpeg" and plan.size is not None:
-        return Rendition(as_jpeg(plain), "image/jpeg", plain.width, plain.height)
-    made = Rendition(as_png(plain), "image/png", plain.width, plain.height)
-    if len(made.data) > max_bytes:
+    made = None
+    if kind != "jpeg" or plain.width * plain.height <= LOSSLESS_JPEG_PIXELS:
+        made = Rendition(as_png(plain), "image/png", plain.width, plain.height)
+    if made is None or len(made.data) > max_bytes:
         made = Rendition(as_jpeg(plain), "image/jpeg", plain.width, plain.height, lossy=True)
     if len(made.data) > max_bytes:
         raise ImageTooLarge(

@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from tests.fakes.engine import FakeEngine
-from tests.fakes.gateway import gateway
+from tests.fakes.gateway import gateway, metric
 from tests.fakes.serve import serving
 from tests.pictures import chat, data_url, image_part, picture, text_part
 
@@ -37,11 +37,6 @@ def engine() -> FakeEngine:
 def url(engine: FakeEngine) -> Iterator[str]:
     with serving(engine.app) as engine_url, gateway(engine_url) as gateway_url:
         yield gateway_url
-
-
-def metric(url: str, sample: str) -> float:
-    lines = httpx2.get(f"{url}/metrics").text.splitlines()
-    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{sample} ")), 0.0)
 
 
 def wait_until(condition: Any, seconds: float = 10) -> None:

@@ -32,3 +32,9 @@ def gateway(
     # A test that failed has raised above: its own words come first.
     found = dict.fromkeys(problem for exchange in app.exchanges for problem in violations(exchange))
     assert not found, "answers that are not as published:\n" + "\n".join(found)
+
+
+def metric(url: str, sample: str) -> float:
+    """The value of one sample of a gateway's metrics, 0 where there is none yet."""
+    lines = httpx2.get(f"{url}/metrics").text.splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{sample} ")), 0.0)
