@@ -1,4 +1,4 @@
-"""The catalogue of gateways on several machines: an object a tenant, changed by compare-and-swap (ADR 6)."""
+"""The catalogue of gateways on several machines: an object a tenant, changed by compare-and-swap (ADR 8)."""
 
 import asyncio
 import random
