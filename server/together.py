@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,13 @@ def commands(plan: Together) -> dict[str, list[str]]:
     return {"engine": [*engine, *plan.engine_options], "gateway": gateway}
 
 
+def environment(ours: Mapping[str, str], terminal: bool) -> dict[str, str]:
+    """Of both processes. They see no terminal, but whoever sits at ours reads text, if nothing else is set."""
+    says_nothing = not ours.keys() & {"FOVEA_CONFIG", "FOVEA_LOGS__FORMAT"}
+    form = {"FOVEA_LOGS__FORMAT": "text"} if terminal and says_nothing else {}
+    return {**ours, **form, "PYTHONUNBUFFERED": "1"}
+
+
 async def run_together(plan: Together, report: Report) -> int:
     """Run both until one ends or we are told to stop. Returns the exit code of the first to die, else 0."""
     stop = asyncio.Event()
@@ -83,7 +90,7 @@ async def _start(command: list[str]) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env=environment(os.environ, sys.stdout.isatty()),
         limit=1024 * 1024,
     )
 

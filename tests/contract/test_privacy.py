@@ -139,6 +139,37 @@ def test_requests_that_are_answered_leave_one_audit_line_and_nothing_of_theirs(s
     assert first["body_bytes"] > first["image_bytes"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fail", [None, 400, 500])
+def test_the_other_surfaces_tell_nothing_either(scene: Scene, stream: bool, fail: int | None) -> None:
+    mark = scene.mark
+    scene.engine.fail, scene.engine.says = fail, f"cannot parse '{mark('engine')}'"
+    url = data_url(marked_picture(mark("exif")), "image/jpeg")
+    encoded = url.partition(",")[2]
+    parts = [{"type": "input_image", "image_url": url}, {"type": "input_text", "text": mark("input")}]
+    source = {"type": "base64", "media_type": "image/jpeg", "data": encoded}
+    blocks = [{"type": "image", "source": source}, {"type": "text", "text": mark("block")}]
+    tools = [{"name": mark("tool"), "description": mark("told"), "input_schema": {"type": "object"}}]
+    said = [{"role": "user", "content": blocks}]
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/responses", {"input": [{"role": "user", "content": parts}], "stream": stream, "user": mark("user")}),
+        ("/v1/messages", {"messages": said, "system": mark("system"), "tools": tools, "stream": stream}),
+        ("/v1/messages/count_tokens", {"messages": said, "system": mark("system")}),
+        ("/tokenize", {"prompt": mark("prompt")}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": [{"type": mark("type")}]}]}),
+        ("/v1/responses", {"input": [{"role": "user", "content": [{"type": mark("type")}]}], mark("field"): 1}),
+    ]
+    statuses = {}
+    for path, body in requests:
+        more = {"max_tokens": 8} if path == "/v1/messages" else {}
+        wait_until(lambda: httpx2.get(f"{scene.url}/health/ready").status_code == 200)
+        statuses.setdefault(path, scene.post({"model": "demo", **more, **body}, path).status_code)
+    assert set(statuses.values()) == {{None: 200, 400: 400, 500: 502}[fail]}, statuses
+    wait_until(lambda: len(scene.audited()) == len(requests))
+    assert {line["tenant"] for line in scene.audited()} == {"lab"}
+    assert scene.leaks() == []
+
+
 def answer_id(scene: Scene, line: dict[str, Any]) -> str:
     """The id in the audit line is the one in the ordinary line."""
     request_id = str(line["request_id"])

@@ -87,7 +87,7 @@ BUGS[CRASH] = lambda _: os.abort()
 def price_with_bugs(self: PriceList, request: ParsedRequest, images: list[LoadedImage]) -> Cost:
     work = BUGS.get(request.body.get("seed", 0))
     if work is not None:
-        work(str(request.body) + str([image.data for image in images]))
+        work(str(request.body) + str([bytes(image.encoded) for image in images]))
     return true_price(self, request, images)
 
 

@@ -58,10 +58,13 @@ class IdentityProvider:
         self.headers: dict[str, str] = {}
         self.redirect = ""
         self.asked = 0
-        self.app = Starlette(routes=[Route("/jwks", self._answer)])
+        self.app = Starlette(routes=[Route("/jwks", self._answer), Route("/elsewhere", self._answer_elsewhere)])
 
     async def _answer(self, _: Request) -> Response:
         self.asked += 1
         if self.redirect:
             return RedirectResponse(self.redirect)
         return Response(self.body, self.status, self.headers, "application/json")
+
+    async def _answer_elsewhere(self, _: Request) -> Response:
+        return Response(self.body, 200, media_type="application/json")
