@@ -5,6 +5,7 @@ import ipaddress
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -51,6 +52,7 @@ from server.images.rendition_cache import RenditionCache
 from server.images.resolve import ImageLimits, ImageResolver
 from server.images.shared_fetches import SharedFetches
 from server.images.tokens import QwenTokenRule
+from server.images.videos import VideoLimits, VideoResolver
 from server.images.workers import ImageWorkers
 from server.memory import ByteBudget
 from server.metrics import Metrics
@@ -98,7 +100,8 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
         images = make_images(settings.images, rule, files, metrics, budget, network or Network())
         limits = BodyLimits(http.max_body, http.body_timeout_s)
         bodies = BodyParser()
-        pipeline = Pipeline(images, prices, gate, pool, metrics)
+        videos = make_videos(settings, metrics, network or Network())
+        pipeline = Pipeline(images, videos, prices, gate, pool, metrics)
         endpoints = [
             (path, CompletionEndpoint(surface, limits, bodies, keys, pipeline, pool, metrics, budget))
             for path, surface in SURFACES.items()
@@ -135,6 +138,7 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
             await asyncio.wait({sweeping})
         await pool.close()
         await images.close()
+        await videos.close()
         bodies.close()
         if files is not None:
             await files.close()
@@ -270,25 +274,7 @@ def make_images(
     budget: ByteBudget,
     network: Network,
 ) -> ImageResolver:
-    fetcher = ImageFetcher(
-        FetchLimits(
-            max_bytes=images.max_bytes,
-            timeout_s=images.fetch_timeout_s,
-            connect_s=images.fetch_connect_s,
-            first_byte_s=images.fetch_first_byte_s,
-            max_redirects=images.max_redirects,
-            max_fetches=images.max_fetches,
-            max_per_host=images.max_fetches_per_host,
-            allow_http=images.allow_http,
-            allow_private_addresses=images.allow_private_addresses,
-            allow_domains=images.allow_domains,
-            deny_domains=images.deny_domains,
-            ca_file=images.ca_file,
-            default_ttl_s=images.fetch_ttl_s,
-            max_ttl_s=images.fetch_max_ttl_s,
-        ),
-        network,
-    )
+    fetcher = ImageFetcher(fetch_limits(images), network)
     fetches = SharedFetches(fetcher, budget, images.fetch_cache, metrics)
     limits = ImageLimits(
         max_count=images.max_count,
@@ -313,4 +299,36 @@ def make_images(
         decodes=ImageWorkers("decode", images.decode_threads, images.work_timeout_s),
         metrics=metrics,
         isolate_tenants=images.isolate_tenants,
+    )
+
+
+def make_videos(settings: Settings, metrics: Metrics, network: Network) -> VideoResolver:
+    """Videos come the way of images, under limits of their own."""
+    images, video = settings.images, settings.video
+    limits = replace(fetch_limits(images), max_bytes=video.max_bytes, accept="video/*")
+    return VideoResolver(
+        VideoLimits(video.max_count, video.max_bytes, video.max_duration_s, video.max_frames, video.max_pixels),
+        ImageFetcher(limits, network),
+        ImageWorkers("video", 1, images.work_timeout_s),
+        metrics,
+        images.isolate_tenants,
+    )
+
+
+def fetch_limits(images: ImageSettings) -> FetchLimits:
+    return FetchLimits(
+        max_bytes=images.max_bytes,
+        timeout_s=images.fetch_timeout_s,
+        connect_s=images.fetch_connect_s,
+        first_byte_s=images.fetch_first_byte_s,
+        max_redirects=images.max_redirects,
+        max_fetches=images.max_fetches,
+        max_per_host=images.max_fetches_per_host,
+        allow_http=images.allow_http,
+        allow_private_addresses=images.allow_private_addresses,
+        allow_domains=images.allow_domains,
+        deny_domains=images.deny_domains,
+        ca_file=images.ca_file,
+        default_ttl_s=images.fetch_ttl_s,
+        max_ttl_s=images.fetch_max_ttl_s,
     )

@@ -41,7 +41,7 @@ class InlineImage:
 
 @dataclass(slots=True)
 class ImageSource:
-    """Where one image of a request comes from.
+    """Where one image of a request comes from; or one video, by its shape.
 
     `path` locates the part (`messages[0].content[1].image_url`); `part` is the part inside the parsed body,
     which the pipeline rewrites in place once the image is resolved. `detail` is what the caller asks for; `shape`
@@ -52,7 +52,7 @@ class ImageSource:
     url: str
     part: Json
     detail: Detail = "auto"
-    shape: Literal["chat", "responses"] = "chat"
+    shape: Literal["chat", "responses", "video"] = "chat"
     inline: InlineImage | None = None
 
 
@@ -70,12 +70,13 @@ class ParsedRequest:
     text_bytes: int
     images: tuple[ImageSource, ...]
     body: Json
+    videos: tuple[ImageSource, ...] = ()
     nonce: str = field(default_factory=make_nonce, compare=False)
 
     def forget(self) -> None:
         """Let go of everything large: the engine's payload has been made of it."""
         self.body.clear()
-        for source in self.images:
+        for source in (*self.images, *self.videos):
             source.url, source.inline = "", None
             source.part.clear()
 
@@ -98,6 +99,16 @@ class LoadedImage:
     def size_bytes(self) -> int:
         """Of the image itself."""
         return len(self.encoded) // 4 * 3 - bytes(self.encoded[-2:]).count(b"=")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVideo:
+    """Bytes whose container has been walked, and nothing more: only an engine decodes them."""
+
+    digest: str
+    media_type: str
+    encoded: bytes
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,13 @@
     │   ├── FileQuotaExceeded 403 file_quota_exceeded   delete files first
     │   ├── FileNotFound 404 file_not_found
     │   ├── FilesNotEnabled 404 files_not_enabled       the operator sets files.path
+    │   ├── VideoError 400 invalid_video
+    │   │   ├── VideosNotTaken 400 videos_not_taken
+    │   │   ├── VideoUrlRefused 400 video_url_refused
+    │   │   ├── VideoFetchFailed 400 video_fetch_failed
+    │   │   ├── VideoTooLarge 413 video_too_large
+    │   │   ├── VideoTooLong 400 video_too_long
+    │   │   └── TooManyVideos 400 too_many_videos
     │   └── ImageError 400 invalid_image
     │       ├── ImageUrlRefused 400 image_url_refused
     │       ├── ImageFetchFailed 400 image_fetch_failed
@@ -172,6 +179,34 @@ class TooManyImages(ImageError):
 
 class UnsupportedImage(ImageError):
     status, code = 415, "unsupported_image_format"
+
+
+class VideoError(CallerError):
+    code = "invalid_video"
+
+
+class VideosNotTaken(VideoError):
+    code = "videos_not_taken"
+
+
+class VideoUrlRefused(VideoError):
+    code = "video_url_refused"
+
+
+class VideoFetchFailed(VideoError):
+    code = "video_fetch_failed"
+
+
+class VideoTooLarge(VideoError):
+    status, code = 413, "video_too_large"
+
+
+class VideoTooLong(VideoError):
+    code = "video_too_long"
+
+
+class TooManyVideos(VideoError):
+    code = "too_many_videos"
 
 
 class BusyError(GatewayError):

@@ -50,6 +50,9 @@ class Metrics:
         self.images = Counter(
             "fovea_images", "Images accepted, by where they came from", ["source", "format"], registry=r
         )
+        self.videos = Counter(
+            "fovea_videos", "Videos accepted, by where they came from", ["source", "format"], registry=r
+        )
         self.image_fetches = Counter(
             "fovea_image_fetches",
             "Images by URL: fetched, revalidated, cached, shared with one under way, or failed",

@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager
 
 from server.admission.gate import Gate
 from server.admission.price import PriceList, check_fits
-from server.domain import Answer, Cost, LoadedImage, ParsedRequest, ReadyRequest, Tenant
+from server.domain import Answer, Cost, LoadedImage, LoadedVideo, ParsedRequest, ReadyRequest, Tenant
 from server.engines.payload import make_payload
 from server.engines.pool import EnginePool
 from server.images.digest import identify
 from server.images.resolve import ImageResolver
+from server.images.videos import VideoResolver
 from server.memory import Holding
 from server.metrics import Metrics
 from server.record import current_record
@@ -19,9 +20,16 @@ class Pipeline:
     """resolve images -> price -> admit -> choose engine -> relay."""
 
     def __init__(
-        self, images: ImageResolver, prices: PriceList, gate: Gate, pool: EnginePool, metrics: Metrics
+        self,
+        images: ImageResolver,
+        videos: VideoResolver,
+        prices: PriceList,
+        gate: Gate,
+        pool: EnginePool,
+        metrics: Metrics,
     ) -> None:
         self._images = images
+        self._videos = videos
         self._prices = prices
         self._gate = gate
         self._pool = pool
@@ -37,18 +45,21 @@ class Pipeline:
         """
         context = self._pool.context_of(request.model)
         images = await self._images.resolve(request.images, tenant, holding)
+        videos = await self._videos.resolve(request.videos, tenant, holding)
         record = current_record()
         for image in images:
             record.saw_image(image.digest, image.size_bytes)
+        for video in videos:
+            record.saw_image(video.digest, video.size_bytes)
         cost = self._prices.price(request, images)
         record.image_tokens = cost.image_tokens
         check_fits(cost, context)
         if images:
             self._metrics.image_tokens.observe(cost.image_tokens)
-        ready = make_ready(request, images, cost, tenant, request_id)
+        ready = make_ready(request, images, videos, cost, tenant, request_id)
         notes = image_notes(images)
         request.forget()
-        del images
+        del images, videos
         async with self._gate.admit(cost) as permit, self._pool.relay(ready, permit) as answer:
             ready.forget()
             holding.give_all()
@@ -57,11 +68,17 @@ class Pipeline:
 
 
 def make_ready(
-    request: ParsedRequest, images: list[LoadedImage], cost: Cost, tenant: Tenant, request_id: str
+    request: ParsedRequest,
+    images: list[LoadedImage],
+    videos: list[LoadedVideo],
+    cost: Cost,
+    tenant: Tenant,
+    request_id: str,
 ) -> ReadyRequest:
     """The request as the engine shall see it."""
-    payload = make_payload(request, images)
-    affinity = images[0].digest if images else identify(bytes(payload[0][:1024]), tenant.name)
+    media: list[LoadedImage | LoadedVideo] = [*images, *videos]
+    payload = make_payload(request, media)
+    affinity = media[0].digest if media else identify(bytes(payload[0][:1024]), tenant.name)
     headers = {"content-type": "application/json", "x-request-id": request_id}
     return ReadyRequest(request.route, request.model, request.stream, cost, affinity, payload, headers)
 

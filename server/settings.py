@@ -171,6 +171,14 @@ class FileSettings(Section):
         return self
 
 
+class VideoSettings(Section):
+    max_count: int = Field(0, ge=0, description="videos a request may hold; 0: videos are not taken")
+    max_bytes: ByteSize = Field(ByteSize(16 * 1024**2), description="bytes of one video")
+    max_duration_s: float = Field(60, gt=0, description="length of one video, as it says itself")
+    max_frames: int = Field(3600, gt=0, description="pictures of one video, as it says itself")
+    max_pixels: int = Field(3840 * 2160, gt=0, description="width x height of these, as it says itself")
+
+
 class AdmissionSettings(Section):
     max_running: int = Field(64, gt=0, description="requests at the engines at once")
     max_waiting: int = Field(256, ge=0, description="requests waiting for a place")
@@ -215,6 +223,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     images: ImageSettings = ImageSettings()
     files: FileSettings = FileSettings()
+    video: VideoSettings = VideoSettings()
     admission: AdmissionSettings = AdmissionSettings()
     engines: EngineSettings = EngineSettings()
     logs: LogSettings = LogSettings()
@@ -234,11 +243,13 @@ class Settings(BaseSettings):
     def the_largest_request_fits(self) -> Self:
         # A fetched image is held twice while its fetch ends, and a re-encoded one until its rendition is made.
         images = min(self.images.max_count * self.images.max_bytes, self.images.max_request_bytes)
-        largest = self.http.max_body + 2 * images + self.images.max_bytes
+        videos = self.video.max_count * self.video.max_bytes
+        largest = self.http.max_body + 2 * images + self.images.max_bytes + videos
         if self.http.max_bytes_in_flight < largest:
             raise ValueError(
                 "http.max_bytes_in_flight must be at least http.max_body + images.max_bytes + 2 x the lesser of "
-                "images.max_request_bytes and images.max_count x images.max_bytes, "
+                "images.max_request_bytes and images.max_count x images.max_bytes "
+                "+ video.max_count x video.max_bytes, "
                 f"{ByteSize(largest).human_readable()}: no request of the largest kind could ever be taken"
             )
         return self

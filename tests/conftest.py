@@ -25,6 +25,11 @@ class Stack:
     model: str
     checkpoint: Path
 
+    @property
+    def engine(self) -> str:
+        """Where vLLM itself listens. The gateway may find out first that it answers."""
+        return self.process.wait_for(r"ready at (http://\S+) after", 60).group(1)
+
 
 @pytest.fixture(scope="session")
 def quantized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:

@@ -18,8 +18,8 @@ from server.errors import MalformedBody
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What one route's body is. `parse` gives its images in order and the bytes of its text; `max_tokens` are the
-    fields that bound an answer, the first that is set counts."""
+    """What one route's body is. `parse` gives its images and videos in order and the bytes of its text;
+    `max_tokens` are the fields that bound an answer, the first that is set counts."""
 
     fields: frozenset[str]
     parse: Callable[[Json], tuple[list[ImageSource], int]]
@@ -41,9 +41,11 @@ def parse_request(route: Route, raw: bytes) -> ParsedRequest:
     shape = SHAPES[route]
     refuse_fields(body, shape.fields, "")
     model, stream = read_model(body), read_stream(body)
-    images, text_bytes = shape.parse(body)
+    sources, text_bytes = shape.parse(body)
+    images = tuple(source for source in sources if source.shape != "video")
+    videos = tuple(source for source in sources if source.shape == "video")
     max_tokens = read_max_tokens(body, shape.max_tokens)
-    return ParsedRequest(route, model, stream, max_tokens, text_bytes, tuple(images), body)
+    return ParsedRequest(route, model, stream, max_tokens, text_bytes, images, body, videos)
 
 
 def parse_json(raw: bytes) -> Json:

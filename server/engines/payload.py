@@ -9,34 +9,41 @@ import aiohttp
 import orjson
 from aiohttp.abc import AbstractStreamWriter
 
-from server.domain import ImageSource, LoadedImage, ParsedRequest, Payload
+from server.domain import ImageSource, LoadedImage, LoadedVideo, ParsedRequest, Payload
 from server.marks import make_mark, split_at_marks
 
+Media = LoadedImage | LoadedVideo
 
-def make_payload(request: ParsedRequest, images: Sequence[LoadedImage]) -> Payload:
-    """Put the checked images and our identity in place of what the caller sent, and serialise once."""
-    for number, (source, image) in enumerate(zip(request.images, images, strict=True)):
-        write_image(source, image, make_mark(request.nonce, number))
+
+def make_payload(request: ParsedRequest, media: Sequence[Media]) -> Payload:
+    """Put the checked images and our identity in place of what the caller sent, and serialise once.
+
+    `media` are the request's images and then its videos.
+    """
+    for number, (source, each) in enumerate(zip((*request.images, *request.videos), media, strict=True)):
+        write_media(source, each, make_mark(request.nonce, number))
     first, rest = split_at_marks(orjson.dumps(request.body), request.nonce)
     # Ours alone could have put a mark elsewhere: never let one out.
-    if sorted(number for number, _ in rest) != list(range(len(images))):
+    if sorted(number for number, _ in rest) != list(range(len(media))):
         raise RuntimeError("the marks of a payload are not those of its images")
     chunks: list[bytes | memoryview] = [first]
     for number, piece in rest:
-        chunks += (images[number].encoded, piece)
+        chunks += (media[number].encoded, piece)
     return tuple(chunks)
 
 
-def write_image(source: ImageSource, image: LoadedImage, encoded: str) -> None:
+def write_media(source: ImageSource, media: Media, encoded: str) -> None:
     """The part as its route's engine takes it, whatever the caller wrote; nothing of that is left but `detail`."""
-    url = f"data:{image.media_type};base64,{encoded}"
+    url = f"data:{media.media_type};base64,{encoded}"
     source.part.clear()
     if source.shape == "responses":
         # vLLM's types ask for a detail here, and its parser reads the rest of a part that has a uuid as it comes.
-        source.part.update(type="input_image", image_url=url, detail=source.detail, uuid=image.digest)
+        source.part.update(type="input_image", image_url=url, detail=source.detail, uuid=media.digest)
+    elif source.shape == "video":
+        source.part.update(type="video_url", video_url={"url": url}, uuid=media.digest)
     else:
         written = {"url": url} if source.detail == "auto" else {"url": url, "detail": source.detail}
-        source.part.update(type="image_url", image_url=written, uuid=image.digest)
+        source.part.update(type="image_url", image_url=written, uuid=media.digest)
 
 
 class JsonChunks(aiohttp.payload.Payload):

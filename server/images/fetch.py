@@ -42,6 +42,7 @@ class FetchLimits:
     ca_file: Path | None
     default_ttl_s: float
     max_ttl_s: float
+    accept: str = "image/*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class ImageFetcher:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
-            headers={"user-agent": "fovea", "accept": "image/*", "accept-encoding": "identity"},
+            headers={"user-agent": "fovea", "accept": limits.accept, "accept-encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s),
         )
 

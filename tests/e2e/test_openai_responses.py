@@ -46,9 +46,7 @@ def ask(client: openai.OpenAI, model: str, *items: dict[str, Any], **fields: Any
 
 def image_lookups(stack: Stack) -> tuple[float, float]:
     """How often the engine has looked for a processed image, and how often it had it, by its own count."""
-    engine = re.search(r"ready at (http://\S+) after", stack.process.output)
-    assert engine is not None
-    with urllib.request.urlopen(f"{engine.group(1)}/metrics") as answer:
+    with urllib.request.urlopen(f"{stack.engine}/metrics") as answer:
         lines = answer.read().decode()
     found = [
         re.search(rf"^vllm:mm_cache_{name}_total\S* (\S+)$", lines, re.MULTILINE) for name in ("queries", "hits")

@@ -5,12 +5,13 @@ import orjson
 import pytest
 
 from server.api.parse import parse_request
-from server.domain import Cost, LoadedImage, Route, Tenant
+from server.domain import Cost, LoadedImage, LoadedVideo, Route, Tenant
 from server.pipeline import make_ready
 from tests.pictures import data_url, picture
 
 DATA = picture()
 IMAGE = LoadedImage("d" * 64, "image/png", 64, 48, base64.b64encode(DATA))
+VIDEO = LoadedVideo("e" * 64, "video/mp4", base64.b64encode(b"video"), 5)
 CHAT: dict[str, Any] = {"type": "image_url", "image_url": {"url": "https://a.example/x"}}
 RESPONSES: dict[str, Any] = {"type": "input_image", "image_url": "https://a.example/x"}
 
@@ -18,7 +19,9 @@ RESPONSES: dict[str, Any] = {"type": "input_image", "image_url": "https://a.exam
 def sent(route: Route, body: dict[str, Any]) -> Any:
     """The body that an engine gets."""
     parsed = parse_request(route, orjson.dumps({"model": "demo", **body}))
-    made = make_ready(parsed, [IMAGE] * len(parsed.images), Cost(0, 0, 0), Tenant("ann"), "req-1")
+    made = make_ready(
+        parsed, [IMAGE] * len(parsed.images), [VIDEO] * len(parsed.videos), Cost(0, 0, 0), Tenant("ann"), "req-1"
+    )
     return orjson.loads(b"".join(made.payload))
 
 
@@ -38,3 +41,13 @@ def test_an_image_of_an_input_is_written_the_same_however_it_was_given(given: di
     body = sent("responses", {"input": [{"role": "user", "content": [given]}, call]})
     written = {"type": "input_image", "image_url": data_url(DATA), "detail": "auto", "uuid": IMAGE.digest}
     assert body["input"][0]["content"] == body["input"][1]["output"] == [written]
+
+
+@pytest.mark.parametrize("video", ["https://a.example/v.mp4", {"url": "https://a.example/v.mp4"}])
+def test_a_video_is_written_under_our_identity(video: object) -> None:
+    content = [{"type": "video_url", "video_url": video}, CHAT]
+    body = sent("chat", {"messages": [{"role": "user", "content": content}]})
+    url = data_url(b"video", "video/mp4")
+    written, image = body["messages"][0]["content"]
+    assert written == {"type": "video_url", "video_url": {"url": url}, "uuid": VIDEO.digest}
+    assert image["uuid"] == IMAGE.digest

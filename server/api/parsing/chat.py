@@ -65,11 +65,14 @@ def parse_content(content: Any, path: str, images: list[ImageSource]) -> int:
             images.append(parse_image_part(part, part_path))
         elif kind == "file":
             images.append(parse_file_part(part, part_path))
+        elif kind == "video_url":
+            images.append(parse_video_part(part, part_path))
         elif isinstance(kind, str) and kind in PASSED_PARTS:
             text_bytes += parse_text_part(part, kind, part_path)
         else:
             raise CallerError(
-                "Content parts of this type are not taken: use text, image_url or file.", f"{part_path}.type"
+                "Content parts of this type are not taken: use text, image_url, file or video_url.",
+                f"{part_path}.type",
             )
     return text_bytes
 
@@ -122,6 +125,17 @@ def parse_file_part(part: Json, path: str) -> ImageSource:
     part.clear()
     part.update({"type": "image_url", "image_url": {}})
     return ImageSource(f"{path}.file.{field}", url, part)
+
+
+def parse_video_part(part: Json, path: str) -> ImageSource:
+    refuse_fields(part, frozenset({"type", "video_url"}), path)
+    video = part.get("video_url")
+    if isinstance(video, dict):
+        refuse_fields(video, frozenset({"url"}), f"{path}.video_url")
+        video = video.get("url")
+    if not isinstance(video, str) or not video:
+        raise CallerError("A video part must hold video_url.url.", f"{path}.video_url")
+    return ImageSource(f"{path}.video_url", video, part, shape="video")
 
 
 def parse_detail(detail: Any, path: str) -> Detail:

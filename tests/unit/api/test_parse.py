@@ -76,7 +76,7 @@ def test_fields_inside_image_url_are_an_allowlist_too() -> None:
     assert fault(chat(part)).param == "messages[0].content[0].image_url.uuid"
 
 
-@pytest.mark.parametrize("kind", ["image_embeds", "video_url", "input_audio", "image_pil", 7, None])
+@pytest.mark.parametrize("kind", ["image_embeds", "video_embeds", "input_audio", "image_pil", 7, None])
 def test_parts_of_other_types_are_refused(kind: object) -> None:
     assert (
         fault(chat({"type": kind, kind if isinstance(kind, str) else "x": "y"})).param
