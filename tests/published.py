@@ -36,7 +36,8 @@ CHAT = (
     r"\$\.choices\[\d+\](\.message\.(annotations|function_call): None is not .*|\.logprobs: 'refusal' is a req.*)"
 )
 RESPONSE = (
-    r"\$(\.response)?(\.(user|text|usage|usage\.\w+|service_tier): None is not .*|: 'error' is a required property)"
+    r"\$(\.response)?(\.(user|text|text\.format\.\w+|usage|usage\.\w+|service_tier): None is not .*"
+    r"|: 'error' is a required property)"
 )
 OUTPUT = r"\$\.([\w.\[\]]+\.)?(content\[\d+\]|part)\.logprobs: None is not .*"
 # Of a streamed completion before its end, finish_reason is null at OpenAI's own server, too.

@@ -43,7 +43,7 @@ ENVIRONMENTS = {
     "client-openai": Environment("", False, 0.1, "tests: the openai SDK"),
     "client-anthropic": Environment("", False, 0.1, "tests: the anthropic SDK"),
     "client-langchain": Environment("", False, 0.2, "tests: langchain-openai"),
-    "client-litellm": Environment("", False, 0.5, "tests: litellm as a client"),
+    "client-litellm": Environment("", False, 0.6, "tests: litellm as a client"),
     "client-node": Environment("", False, 0.4, "tests: Node and the openai SDK of npm"),
     "weed": Environment("", False, 0.4, "tests: SeaweedFS, a real S3 store"),
 }
