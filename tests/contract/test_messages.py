@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+from quantize.evaluate.suite import item
 from tests.contract.conftest import Target
 from tests.pictures import picture
 from tests.unit.api.messages.chunks import blocks, told, types
@@ -75,7 +76,9 @@ def test_a_stream_says_the_same_as_a_whole_answer(target: Target) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_named_tool_is_called(target: Target, stream: bool) -> None:
     choice = {"type": "tool", "name": "report"}
-    response = ask(target, image_block(), tools=[TOOL], tool_choice=choice, max_tokens=96, stream=stream)
+    scene = base64.b64decode(item("count", "easy", 0).data_url.partition(",")[2])
+    asked = (image_block(scene), text_block("Count the objects. Answer in JSON."))
+    response = ask(target, *asked, tools=[TOOL], tool_choice=choice, max_tokens=96, stream=stream)
     assert response.status_code == 200, response.text
     if stream:
         events = told(response.content)
