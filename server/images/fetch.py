@@ -14,6 +14,7 @@ from yarl import URL
 
 from server.errors import GatewayError, ImageFetchFailed, ImageTooLarge, ImageUrlRefused
 from server.images.addresses import AddressRefused, Network, caused_by_refusal, is_host, is_within
+from server.images.connections import WatchedConnector, cut_off
 from server.images.freshness import Validators, fresh_for
 from server.memory import Holding
 
@@ -64,7 +65,7 @@ class ImageFetcher:
         if limits.ca_file:
             context.load_verify_locations(limits.ca_file)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=WatchedConnector(
                 resolver=network.make_resolver(),
                 socket_factory=None if limits.allow_private_addresses else network.socket,
                 ssl=context,
@@ -105,21 +106,31 @@ class ImageFetcher:
         url = parse_url(text)
         for _ in range(self._limits.max_redirects + 1):
             self._check_url(url)
-            async with asyncio.timeout(self._limits.first_byte_s):
-                response = await self._session.get(url, allow_redirects=False, headers=known.headers())
-            async with response:
-                location = response.headers.get("location")
-                if response.status in REDIRECTS and location:
-                    url = url.join(parse_url(location))
-                    continue
-                fresh_s = fresh_for(response.headers, self._limits.default_ttl_s, self._limits.max_ttl_s)
-                if response.status == 304 and known:
-                    return Fetched(None, known, fresh_s)
-                if response.status != 200:
-                    raise ImageFetchFailed(f"The image's host answered with status {response.status}.")
-                data = await self._read(response, holding)
-                return Fetched(data, Validators.of(response.headers), fresh_s)
+            with cut_off() as exchange:
+                async with asyncio.timeout(self._limits.first_byte_s):
+                    response = await self._session.get(url, allow_redirects=False, headers=known.headers())
+                async with response:
+                    found = await self._answer(response, url, known, holding)
+                    exchange.done = response.content.at_eof()
+            if isinstance(found, Fetched):
+                return found
+            url = found
         raise ImageFetchFailed(f"The image URL redirects more than {self._limits.max_redirects} times.")
+
+    async def _answer(
+        self, response: aiohttp.ClientResponse, url: URL, known: Validators, holding: Holding
+    ) -> Fetched | URL:
+        """The body, or where the host says that it is."""
+        location = response.headers.get("location")
+        if response.status in REDIRECTS and location:
+            return url.join(parse_url(location))
+        fresh_s = fresh_for(response.headers, self._limits.default_ttl_s, self._limits.max_ttl_s)
+        if response.status == 304 and known:
+            return Fetched(None, known, fresh_s)
+        if response.status != 200:
+            raise ImageFetchFailed(f"The image's host answered with status {response.status}.")
+        data = await self._read(response, holding)
+        return Fetched(data, Validators.of(response.headers), fresh_s)
 
     def _check_url(self, url: URL) -> None:
         schemes = {"https", "http"} if self._limits.allow_http else {"https"}

@@ -122,7 +122,7 @@ OTHER = [
 ]
 # Of vLLM's own surface nothing else can be reached.
 PATHS = """
-    /invocations /tokenize_ /detokenize /pooling /score /rerank /v1/embeddings /v1/audio/transcriptions /load
+    /invocations /tokenize_ /pooling /score /rerank /v1/embeddings /v1/audio/transcriptions /load
     /version /ping /server_info /reset_prefix_cache /reset_mm_cache /sleep /wake_up /collective_rpc
     /v1/load_lora_adapter /start_profile /docs /openapi.json /generate /update_weights /is_sleeping
     /scale_elastic_ep /inference/v1/generate /v1/chat/completions/render /abort_requests
