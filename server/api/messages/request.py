@@ -8,6 +8,7 @@ from server.api.messages.conversation import Conversation
 from server.api.messages.options import SAMPLING, translate_output_config, translate_sampling, translate_thinking
 from server.api.messages.tools import translate_offer
 from server.api.parse import parse_json
+from server.api.parsing.bounds import check_bounds
 from server.api.parsing.fields import read_max_tokens, read_model, read_stream, refuse_fields
 from server.domain import Json, ParsedRequest
 from server.errors import CallerError
@@ -36,5 +37,6 @@ def parse_messages_request(raw: bytes) -> ParsedRequest:
     if stream:
         # Usage in every chunk, since a message's first event tells the input's tokens.
         chat |= {"stream": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+    check_bounds(chat)
     images = tuple(conversation.images)
     return ParsedRequest("chat", model, stream, max_tokens, conversation.text_bytes, images, chat)

@@ -4,7 +4,7 @@ from typing import Any
 
 from server.api.parsing.fields import OPENAI_FIELDS, VLLM_FIELDS, refuse_fields
 from server.domain import Detail, ImageSource, Json
-from server.errors import CallerError, FileNotFound
+from server.errors import CallerError, FieldRefused, FileNotFound
 
 FIELDS = (
     OPENAI_FIELDS
@@ -21,7 +21,10 @@ DETAILS: dict[str, Detail] = {"auto": "auto", "low": "low", "high": "high"}
 FILE_PART_FIELDS = frozenset({"type", "file"})
 FILE_FIELDS = frozenset({"file_id", "file_data", "filename"})
 PASSED_PARTS = frozenset({"text", "refusal"})
+MESSAGE_STRINGS = frozenset("name tool_call_id reasoning reasoning_content refusal".split())
+MESSAGE_OBJECTS = frozenset("tool_calls function_call annotations audio".split())
 MOST_MESSAGES = 4096
+MOST_CALLS = 128
 
 
 def parse(body: Json) -> tuple[list[ImageSource], int]:
@@ -43,8 +46,24 @@ def parse_messages(messages: Any) -> tuple[list[ImageSource], int]:
             raise CallerError("A message must be an object.", path)
         if not isinstance(message.get("role"), str):
             raise CallerError("A message must have a role.", f"{path}.role")
+        check_message(message, path)
         text_bytes += parse_content(message.get("content"), f"{path}.content", images)
     return images, text_bytes
+
+
+def check_message(message: Json, path: str) -> None:
+    """What clients send back of earlier answers is let through; nothing that vLLM knows of its own beside it."""
+    for field, value in message.items():
+        if value is None or field in ("role", "content"):
+            continue
+        if field in MESSAGE_STRINGS:
+            if not isinstance(value, str):
+                raise CallerError(f"The field '{field}' of a message must be a string.", f"{path}.{field}")
+        elif field not in MESSAGE_OBJECTS:
+            raise FieldRefused(f"The field '{field}' is not accepted here.", f"{path}.{field}")
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list) or len(calls) > MOST_CALLS:
+        raise CallerError(f"Tool calls are a list of at most {MOST_CALLS}.", f"{path}.tool_calls")
 
 
 def parse_content(content: Any, path: str, images: list[ImageSource]) -> int:
