@@ -70,6 +70,8 @@ class ImageFetcher:
                 socket_factory=None if limits.allow_private_addresses else network.socket,
                 ssl=context,
                 use_dns_cache=False,
+                # A connection for every request: what a host sends behind one answer is not the next one's.
+                force_close=True,
                 limit=limits.max_fetches,
                 limit_per_host=limits.max_per_host,
             ),

@@ -151,7 +151,7 @@ def test_no_cookie_credential_or_referrer_goes_along(scene: Scene, host: Host) -
     assert len(host.asked) == 2
     for asked in host.asked:
         names = {line.partition(b":")[0].lower() for line in asked.split(b"\r\n")[1:] if line}
-        assert names == {b"host", b"user-agent", b"accept", b"accept-encoding"}
+        assert names == {b"host", b"user-agent", b"accept", b"accept-encoding", b"connection"}
         assert b"marker" not in asked
 
 
