@@ -14,6 +14,9 @@ TOO_MANY_BLOCKS = "The image is made of too many blocks."
 MOST_SEGMENTS = 2_000
 MOST_CHUNKS = 100_000
 MOST_SUB_BLOCKS = 500_000
+# Writers make ten, of a progressive JPEG. Each walks over every pixel, however few bytes it has: 200 KB of them
+# took a minute to decode.
+MOST_SCANS = 64
 
 
 def check_outline(data: bytes, most_frames: int) -> int | None:
@@ -35,7 +38,10 @@ def check_outline(data: bytes, most_frames: int) -> int | None:
 
 
 def check_jpeg(data: bytes) -> None:
-    """Segments up to the first scan, and an end of image behind it (ITU T.81 B.2). Raises ImageError."""
+    """Segments up to the first scan, an end of image and not too many scans behind it (ITU T.81 B.2).
+
+    Raises ImageError.
+    """
     at = 2
     for _ in range(MOST_SEGMENTS):
         marker = data.find(b"\xff", at)
@@ -52,9 +58,11 @@ def check_jpeg(data: bytes) -> None:
             break
     else:
         raise ImageError(TOO_MANY_BLOCKS)
-    # Coded data never holds this pair: a 0xFF in it is followed by a stuffed zero.
+    # Coded data never holds these pairs: a 0xFF in it is followed by a stuffed zero.
     if data.rfind(b"\xff\xd9", at) == -1:
         raise ImageError(CUT_SHORT)
+    if data.count(b"\xff\xda", at) >= MOST_SCANS:
+        raise ImageError(f"The image is a JPEG of more than {MOST_SCANS} scans.")
 
 
 def check_png(data: bytes) -> None:
