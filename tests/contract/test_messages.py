@@ -18,7 +18,8 @@ COUNT = {
     "required": ["count"],
     "additionalProperties": False,
 }
-TOOL = {"name": "report", "description": "Report.", "input_schema": COUNT}
+# Strict: vLLM holds a call to its schema only then, and the bundled model knows no tools.
+TOOL = {"name": "report", "description": "Report.", "input_schema": COUNT, "strict": True}
 
 
 def image_block(data: bytes | None = None, media_type: str = "image/png") -> dict[str, Any]:
