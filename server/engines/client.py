@@ -26,6 +26,8 @@ PATHS: Mapping[Route, str] = {
 }
 PROBE_TIMEOUT_S = 60
 MOST_ERROR_BYTES = 64 * 1024
+# vLLM closes a connection that was idle for 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE), be it while a request is on its way.
+KEEP_IDLE_S = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class EngineClient:
         self._timeouts = timeouts
         self._session = aiohttp.ClientSession(
             base_url=url.rstrip("/") + "/",
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_IDLE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
