@@ -11,7 +11,7 @@ from server.domain import Json
 from tests.conftest import Stack
 from tests.contract.test_messages import COUNT, MESSAGES, TOOL, image_block, text_block
 from tests.pictures import data_url, picture
-from tests.unit.api.messages.chunks import blocks, told, types
+from tests.unit.api.messages.chunks import blocks, told, types, without_absent
 
 PICTURE = picture(size=(128, 96), colour="blue")
 ASKED = {"role": "user", "content": [image_block(PICTURE), text_block()]}
@@ -64,7 +64,7 @@ def body_of(fp8: Stack, **fields: Any) -> Json:
 def whole(http: httpx2.Client, body: Json) -> Json:
     response = http.post(MESSAGES, json=body)
     assert response.status_code == 200, response.text
-    message: Json = {"stop_sequence": None, **response.json()}
+    message: Json = without_absent(response.json())
     assert message.pop("id")
     for block in message["content"]:
         assert block.pop("id", "made up")
@@ -74,7 +74,7 @@ def whole(http: httpx2.Client, body: Json) -> Json:
 def streamed(http: httpx2.Client, body: Json) -> Json:
     response = http.post(MESSAGES, json={**body, "stream": True})
     assert response.status_code == 200, response.text
-    events = told(response.content)
+    events = without_absent(told(response.content))
     made = blocks(events)
     for block in made:
         assert block.pop("id", "made up")

@@ -84,3 +84,12 @@ def blocks(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                 is_open = False
     assert not is_open
     return made
+
+
+def without_absent(value: Any) -> Any:
+    """Without nulls, and without who called a tool: Anthropic's schema asks for both, vLLM leaves them out."""
+    if isinstance(value, list):
+        return [without_absent(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: without_absent(each) for name, each in value.items() if each is not None and name != "caller"}
