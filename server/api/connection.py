@@ -17,7 +17,7 @@ from server.errors import GatewayError, HeadTooLarge, HeadTooSlow, MalformedHttp
 MOST_HEADERS = 128
 MOST_PIPELINED = 16
 # A refused caller that is still sending has this long to read its answer.
-LINGER_S = 2.0
+LINGER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)

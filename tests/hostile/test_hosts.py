@@ -70,7 +70,7 @@ def make_scene(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) 
     images = {
         "ca_file": ca_file,
         "deny_domains": ["denied.example"],
-        "fetch_timeout_s": 1.2,
+        "fetch_timeout_s": 1.0,
         "fetch_first_byte_s": 0.7,
         "max_bytes": MAX_BYTES,
         "max_redirects": 3,

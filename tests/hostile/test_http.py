@@ -26,8 +26,8 @@ from tests.pictures import chat, text_part
 SETTINGS = {
     "http": {
         "max_head": MAX_HEAD,
-        "head_timeout_s": 1,
-        "body_timeout_s": 1,
+        "head_timeout_s": 0.5,
+        "body_timeout_s": 0.5,
         "stall_timeout_s": 1,
         "max_connections": 64,
         "max_body": MAX_BODY,
