@@ -26,7 +26,7 @@ PATHS: Mapping[Route, str] = {
 }
 PROBE_TIMEOUT_S = 60
 MOST_ERROR_BYTES = 64 * 1024
-# vLLM closes a connection that was idle for 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE), even with a request on its way.
+# vLLM closes a connection that was idle for 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE), perhaps with a request on its way.
 KEEP_IDLE_S = 3
 
 
