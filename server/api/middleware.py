@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.api.let_go import let_go
 from server.api.surface import Wording
 from server.api.wire import ClientLeft
 from server.errors import GatewayError, InternalError
@@ -46,8 +47,9 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, send_with_id)
-        except ClientLeft:
+        except ClientLeft as left:
             record.status, record.code = 499, "client_left"
+            let_go(left)
         finally:
             record.path = self._pattern_of(scope)
             if not record.path.startswith(("/health", "/metrics")):
@@ -84,6 +86,7 @@ class ErrorsAsProblems:
             current_record().code = problem.code
             if started:
                 raise
+            let_go(problem)
             await self._word(problem, scope)(scope, receive, send)
         except ClientLeft:
             raise
@@ -92,6 +95,7 @@ class ErrorsAsProblems:
             log.error("bug: %s", type(bug).__name__, exc_info=bug)
             if started:
                 raise
+            let_go(bug)
             error = InternalError("The gateway failed; its log says more under this request's id.")
             await self._word(error, scope)(scope, receive, send)
 

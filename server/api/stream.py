@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.types import Receive, Send
 
+from server.api.let_go import let_go
 from server.api.surface import Surface
 from server.api.wire import ClientLeft
 from server.domain import Answer
@@ -62,6 +63,7 @@ async def send_answer(
         on_end()
     except EngineError as problem:
         failure = problem
+        let_go(problem)
         event = surface.wording.event(problem, request_id, events)
         await send({"type": "http.response.body", "body": event, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

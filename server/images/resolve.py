@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import pybase64
 
 from server.domain import ImageSource, LoadedImage, Tenant
-from server.errors import FilesNotEnabled, GatewayError, ImageError, ImageTooLarge, TooManyImages
+from server.errors import FilesNotEnabled, ImageError, ImageTooLarge, TooManyImages
 from server.images.data_url import check_size, decode_data_url, is_data_url
 from server.images.digest import identify, identify_rendition
 from server.images.inspect import HeaderLimits, InspectedImage, inspect_image
@@ -18,6 +19,8 @@ from server.images.shared_fetches import SharedFetches
 from server.images.workers import ImageWorkers
 from server.memory import Holding
 from server.metrics import Metrics
+
+T = TypeVar("T")
 
 
 class FileReader(Protocol):
@@ -86,12 +89,7 @@ class ImageResolver:
                 sources[self._limits.max_count].path,
             )
         totals = Totals()
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._resolve_one(each, tenant, holding, totals)) for each in sources]
-        except* GatewayError as problems:
-            raise problems.exceptions[0] from None
-        return [task.result() for task in tasks]
+        return await all_of([self._resolve_one(each, tenant, holding, totals) for each in sources])
 
     async def _resolve_one(
         self, source: ImageSource, tenant: Tenant, holding: Holding, totals: Totals
@@ -174,3 +172,18 @@ class ImageResolver:
         await holding.take(len(made.data))
         encoded = await self._checks.run(lambda: pybase64.b64encode(made.data))
         return LoadedImage(identity, made.media_type, made.width, made.height, encoded, notes)
+
+
+async def all_of(works: list[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each comes to, in order. The first failure is raised as it is, once the others have been stopped.
+
+    Not by a TaskGroup: its frame and its exception hold each other, and every image with them (`api.let_go`).
+    """
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks.clear()

@@ -36,6 +36,8 @@ class ImageWorkers:
                 return await asyncio.shield(working)
         except TimeoutError as problem:
             raise ImageError("The image takes too long to decode.") from problem
+        finally:
+            del working  # it holds what was raised, which would hold this frame
 
     def _leave(self, working: "asyncio.Future[T]") -> None:
         self._places.release()
