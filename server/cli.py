@@ -19,6 +19,7 @@ from server.errors import ConfigError
 from server.logs import configure_logs
 from server.settings import PREFIX, LogSettings, read_settings
 from server.together import Together, run_together
+from server.tuning import tune_process
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 # Besides two for each caller (its connection, and its request's at an engine): fetches, probes, files.
@@ -85,6 +86,7 @@ def gateway(
         check_port(settings.http.host, settings.http.port)
     except (ConfigError, LaunchError) as problem:
         refuse(str(problem))
+    tune_process()
     allow_open_files(2 * settings.http.max_connections + SPARE_FILES)
     uvicorn.run(
         application,

@@ -26,8 +26,9 @@ a picture of 4 megapixels, which is drawn for every request (by default, what wa
 ## End to end
 
 CPU is that of the gateway's whole process, in user and kernel, for one request. A stall is a time in which its
-event loop did not come round, the longest in a run; "own" is as much of it as the process was running, the rest is
-the machine's. The loop is felt every millisecond. Faults are pages that the kernel had to hand out.
+event loop did not come round, the longest in a run; "own" is as much of it as its thread was running: the rest it
+waited for a CPU, which callers and upstream want too, or for the interpreter. The loop is felt every millisecond.
+Faults are pages that the kernel had to hand out.
 
 {table_of_runs(result.runs)}
 

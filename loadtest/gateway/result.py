@@ -8,7 +8,7 @@ DIRECT, OURS = "direct", "gateway"
 @dataclass(frozen=True, slots=True)
 class Run:
     """One closed loop. Times in ms; `stall_ms` is the longest time in which the gateway's loop did not come round,
-    `own_stall_ms` as much of it as its process was running. The upstream, asked directly, has no CPU noted."""
+    `own_stall_ms` the longest that its thread was running meanwhile. For the upstream, asked directly, CPU is 0."""
 
     subject: str
     body: str

@@ -43,13 +43,13 @@ class Watch:
         self._before = self._usage()
 
     async def feel(self) -> None:
-        """Note how much later than asked the loop comes round, and how much CPU this process took meanwhile."""
+        """Note how much later than asked the loop comes round, and how much CPU its thread took meanwhile."""
         while True:
-            asked, cpu = time.perf_counter(), time.process_time()
+            asked, cpu = time.perf_counter(), time.thread_time()
             await asyncio.sleep(TICK_S)
             late_s = time.perf_counter() - asked - TICK_S
-            # Late while this process did nothing is the machine's doing, not ours.
-            stall = (late_s, min(late_s, time.process_time() - cpu))
+            # Late while this thread did nothing: it waited for a CPU, or for another to give the interpreter back.
+            stall = (late_s, min(late_s, time.thread_time() - cpu))
             self._ticks += 1
             if len(self._stalls) < KEPT_STALLS:
                 heapq.heappush(self._stalls, stall)

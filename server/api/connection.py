@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from server.api.problems import problem_body
@@ -104,6 +105,18 @@ class BoundedHttp(HttpToolsProtocol):
         if fault:
             self._stop(MalformedHttp(fault))
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """As uvicorn does, but what nothing waits before is handed on as the bytes that it is: put into a bytearray
+        and taken out of it again, every body would be copied twice more."""
+        cycle = self.cycle
+        if cycle is None or cycle.body or cycle.response_complete:
+            super().on_body(body)
+            return
+        cycle.body = body  # type: ignore[assignment]
+        if len(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
