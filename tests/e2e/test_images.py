@@ -21,7 +21,7 @@ from tests.conftest import DEMO_MODEL, Stack
 from tests.fakes.gateway import gateway, metric
 from tests.pictures import chat, data_url, image_part, noise, png_claiming, text_part
 
-QUESTIONS = 20  # of each skill
+QUESTIONS = 8  # of each skill
 LARGER = 4
 PREPROCESSOR = DEMO_MODEL / "preprocessor_config.json"
 
