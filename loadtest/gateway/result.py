@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 DIRECT, OURS = "direct", "gateway"
+# The body that asks for a picture to be drawn anew.
+LOW = "4 MB, low detail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Memory:
 
 @dataclass(slots=True)
 class Result:
+    """`others` is the share of the machine's CPUs that processes not of this benchmark had meanwhile."""
+
     date: str
     machine: str
     versions: dict[str, str]
@@ -74,3 +78,4 @@ class Result:
     stages: list[StageTimes] = field(default_factory=list)
     streams: list[Streams] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
+    others: float = 0.0

@@ -74,6 +74,9 @@ def test_the_page_holds_every_subject_body_and_stage() -> None:
     result.stages.append(StageTimes("4 MB", "digest", 64, 0.5, 0.625))
     result.memory += [Memory(OURS, 16, 5.0, 70.0, 230.0), Memory(OURS, 16, 5.0, 70.0, 150.0)]
     page = make_page(result)
+    assert "| 16 uploads at once: loop stalls under 6 ms | 0.5 ms (own) | met |" in page
+    assert "| memory at its peak under 3 bodies' worth, 16 held | 1.50 | met |" in page
+    assert "CPU under 8 ms" not in page  # nothing was measured with one caller
     assert "| 4 MB | 16 | gateway | 10 | 1.00 | 2.00 | 3.25 | 1.00 | 7 | 4.5 | 0.5 |" in page
     assert "| 4 MB | digest | 0.500 | 0.625 | 2,000 |" in page
     assert "| gateway | 16 | 70 | 190 | 1.50 (1.00-2.00) |" in page
