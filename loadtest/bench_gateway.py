@@ -23,7 +23,7 @@ from loadtest.gateway.bodies import make_body, make_jpeg
 from loadtest.gateway.measure import measure_memory, measure_run, measure_streams
 from loadtest.gateway.page import make_page, table_of_runs
 from loadtest.gateway.processes import Gateway, gateway, stub
-from loadtest.gateway.result import DIRECT, LOW, OURS, Result
+from loadtest.gateway.result import DIRECT, LARGE, LOW, OURS, Result
 
 # Where each stage's function is looked up when it is called. Base64 inside a body is met before the rest is parsed.
 STAGES = {
@@ -38,18 +38,25 @@ STAGES = {
     "forward": "server.engines.client:EngineClient.send",
 }
 SIZES = {"no image": 0, "50 KB": 50_000, "500 KB": 500_000, "4 MB": 4_000_000}
-# LOW is brought down to so many, every time anew.
-LOW_DETAIL_PIXELS = 4_000_000
-REQUESTS = {"no image": 1000, "50 KB": 400, "500 KB": 200, "4 MB": 64, LOW: 12}
+REQUESTS = {"no image": 1000, "50 KB": 400, "500 KB": 200, "4 MB": 64, LOW: 12, LARGE: 12}
 CALLERS = (1, 4, 16)
 HELD = (1, 16)
-SETTINGS = {"FOVEA_IMAGES__LOW_DETAIL_PIXELS": str(LOW_DETAIL_PIXELS), "FOVEA_IMAGES__RENDITION_CACHE": "0"}
+# Drawn anew for every request; and, by a gateway of its own, with so many pixels left.
+SETTINGS = {"FOVEA_IMAGES__RENDITION_CACHE": "0"}
+LARGE_SETTINGS = {**SETTINGS, "FOVEA_IMAGES__LOW_DETAIL_PIXELS": "4000000"}
+
+# By name; None is the upstream itself.
+Subjects = dict[str, Gateway | None]
 
 
 def make_bodies() -> dict[str, bytes]:
     pictures = {name: make_jpeg(size) if size else None for name, size in SIZES.items()}
     bodies = {name: make_body(picture) for name, picture in pictures.items()}
-    return {**bodies, LOW: make_body(pictures["4 MB"], detail="low")}
+    return {
+        **bodies,
+        LOW: make_body(pictures["4 MB"], detail="low"),
+        LARGE: make_body(pictures["4 MB"], detail="low"),
+    }
 
 
 def bench(sources: dict[str, Path], rounds: int, names: Collection[str]) -> Result:
@@ -59,23 +66,33 @@ def bench(sources: dict[str, Path], rounds: int, names: Collection[str]) -> Resu
     result = begin(rounds, bodies)
     with ExitStack() as stack:
         upstream = stack.enter_context(stub())
-        subjects: dict[str, Gateway | None] = {DIRECT: None}
-        for name, source in sources.items():
-            stages = STAGES if name == OURS else {}
-            subjects[name] = stack.enter_context(gateway(source, upstream, stages, **SETTINGS))
-        measure_round(subjects, upstream, bodies, begin(0, bodies))  # to warm up
+        plain = start(stack, sources, upstream, SETTINGS)
+        large = start(stack, sources, upstream, LARGE_SETTINGS) if LARGE in bodies else {}
+        measure_round(plain, large, upstream, bodies, begin(0, bodies))  # to warm up
         for number in range(rounds):
-            turn = list(subjects.items())
-            measure_round(dict(turn[number % len(turn) :] + turn[: number % len(turn)]), upstream, bodies, result)
+            measure_round(rotated(plain, number), rotated(large, number), upstream, bodies, result)
             print(f"round {number + 1}\n{table_of_runs(result.runs)}", flush=True)
         small, held = make_body(make_jpeg(SIZES["50 KB"])), make_body(make_jpeg(SIZES["4 MB"]), model="held")
         for _ in range(rounds):
             for name, source in sources.items():
-                start = functools.partial(gateway, source, upstream, {})
-                result.memory += [measure_memory(name, start, small, held, count) for count in HELD]
+                fresh = functools.partial(gateway, source, upstream, {})
+                result.memory += [measure_memory(name, fresh, small, held, count) for count in HELD]
     others_s = machine_busy_s() - busy_s - (own_cpu_s() - own_s)
     result.others = max(0.0, others_s / (time.monotonic() - began) / (os.cpu_count() or 1))
     return result
+
+
+def start(stack: ExitStack, sources: dict[str, Path], upstream: int, settings: dict[str, str]) -> Subjects:
+    subjects: Subjects = {DIRECT: None}
+    for name, source in sources.items():
+        stages = STAGES if name == OURS else {}
+        subjects[name] = stack.enter_context(gateway(source, upstream, stages, **settings))
+    return subjects
+
+
+def rotated(subjects: Subjects, number: int) -> Subjects:
+    turn = list(subjects.items())
+    return dict(turn[number % len(turn) :] + turn[: number % len(turn)]) if turn else {}
 
 
 def machine_busy_s() -> float:
@@ -101,18 +118,18 @@ def begin(rounds: int, bodies: dict[str, bytes]) -> Result:
 
 
 def measure_round(
-    subjects: dict[str, Gateway | None], upstream: int, bodies: dict[str, bytes], result: Result
+    plain: Subjects, large: Subjects, upstream: int, bodies: dict[str, bytes], result: Result
 ) -> None:
     """Every body and number of callers, the subjects in turn at each."""
     for name, body in bodies.items():
-        for callers in CALLERS if name != LOW else (1,):
-            for subject, watch in subjects.items():
+        for callers in CALLERS if name in SIZES else (1,):
+            for subject, watch in (large if name == LARGE else plain).items():
                 port = watch.port if watch else upstream
                 run, stages = measure_run(subject, port, watch, name, body, REQUESTS[name], callers)
                 result.runs.append(run)
                 result.stages += stages
     for picture_body in (None, bodies["4 MB"]) if "4 MB" in bodies else ():
-        for subject, watch in subjects.items():
+        for subject, watch in plain.items():
             port = watch.port if watch else upstream
             result.streams.append(measure_streams(subject, port, picture_body))
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 DIRECT, OURS = "direct", "gateway"
-# The body that asks for a picture to be drawn anew.
-LOW = "4 MB, low detail"
+# The bodies that ask for a picture to be drawn anew: as small as it is by default, and large.
+LOW, LARGE = "4 MB, low detail", "4 MB, downscaled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ An engine that decodes a broken file answers with an error at best, after work; 
 damaged is refused before. Every walk is bounded, and comes before Pillow's own, whose are not.
 """
 
+import re
 import zlib
+from itertools import islice
 
 from server.errors import ImageError
 
@@ -17,6 +19,9 @@ MOST_SUB_BLOCKS = 500_000
 # Writers make ten, of a progressive JPEG. Each walks over every pixel, however few bytes it has: 200 KB of them
 # took a minute to decode.
 MOST_SCANS = 64
+# Between the markers of frames, in numbers: Huffman's and arithmetic tables, and one that is reserved.
+TABLES = frozenset({0xC4, 0xC8, 0xCC})
+SCAN = re.compile(b"\xff\xda")
 
 
 def check_outline(data: bytes, most_frames: int) -> int | None:
@@ -43,6 +48,7 @@ def check_jpeg(data: bytes) -> None:
     Raises ImageError.
     """
     at = 2
+    frames: list[bytes] = []
     for _ in range(MOST_SEGMENTS):
         marker = data.find(b"\xff", at)
         if marker == -1 or marker + 4 > len(data):
@@ -54,14 +60,22 @@ def check_jpeg(data: bytes) -> None:
         if kind == 0xD9:
             raise ImageError(CUT_SHORT)
         at += 1 + int.from_bytes(data[marker + 2 : marker + 4], "big")
+        if 0xC0 <= kind <= 0xCF and kind not in TABLES:
+            frames.append(data[marker + 1 : marker + 2] + data[marker + 9 : marker + 10])
         if kind == 0xDA:
+            colours = data[marker + 4 : marker + 5]
             break
     else:
         raise ImageError(TOO_MANY_BLOCKS)
     # Coded data never holds these pairs: a 0xFF in it is followed by a stuffed zero.
     if data.rfind(b"\xff\xd9", at) == -1:
         raise ImageError(CUT_SHORT)
-    if data.count(b"\xff\xda", at) >= MOST_SCANS:
+    # All colours in one sequential scan: libjpeg decodes nothing behind it (`has_multiple_scans` in jdinput.c), and
+    # most photographs are not searched to their end.
+    if frames in ([b"\xc0" + colours], [b"\xc1" + colours]):
+        return
+    # By `re`, which looks for a pair's first byte with memchr: `bytes.count` takes twice as long.
+    if sum(1 for _ in islice(SCAN.finditer(data, at), MOST_SCANS)) == MOST_SCANS:
         raise ImageError(f"The image is a JPEG of more than {MOST_SCANS} scans.")
 
 

@@ -94,3 +94,20 @@ def test_a_gif_that_ends_before_its_first_frame_is_refused() -> None:
 @pytest.mark.parametrize("data", [b"", b"BM", picture("BMP"), picture("TIFF"), zlib.compress(b"x")])
 def test_other_kinds_are_left_to_pillow(data: bytes) -> None:
     assert check_outline(data, 10) is None
+
+
+def test_scans_are_counted_where_libjpeg_would_decode_them() -> None:
+    """Behind one sequential scan of all colours it decodes nothing; in any other case every scan."""
+    plain, progressive = picture("JPEG"), picture("JPEG", progressive=True)
+    frame = plain.index(b"\xff\xc0")
+    length = 2 + int.from_bytes(plain[frame + 2 : frame + 4], "big")
+    scans = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" * 65
+    check_outline(plain[:-2] + scans + plain[-2:], 1)
+    for other in (
+        progressive,
+        plain.replace(b"\xff\xc0", b"\xff\xc2"),
+        plain[: frame + 9] + b"\x04" + plain[frame + 10 :],
+        plain[:frame] + plain[frame : frame + length] + plain[frame:],
+    ):
+        with pytest.raises(ImageError, match="scans"):
+            check_outline(other[:-2] + scans + other[-2:], 1)
