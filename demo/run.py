@@ -24,6 +24,7 @@ PICTURES = HERE / "pictures"
 OUT = HERE.parent / "build" / "demo-fp8"
 NAME = "fovea-demo"
 START_S = 420
+COUNTED_S = 5
 SHOWN_METRICS = (
     "fovea_requests_total",
     "fovea_images_total",
@@ -115,8 +116,12 @@ def ask_streaming(client: openai.OpenAI, item: Item) -> Shown:
 
 
 def show_metrics(url: str) -> None:
-    with urllib.request.urlopen(url) as response:
-        lines = response.read().decode().splitlines()
+    """Once the last answer is counted, which is a moment after its last byte."""
+    lines: list[str] = []
+    deadline = time.monotonic() + COUNTED_S
+    while "fovea_requests_in_flight 0.0" not in lines and time.monotonic() < deadline:
+        with urllib.request.urlopen(url) as response:
+            lines = response.read().decode().splitlines()
     for name in SHOWN_METRICS:
         for line in lines:
             if re.match(rf"{name}[ {{]", line):
