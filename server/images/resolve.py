@@ -179,6 +179,8 @@ async def all_of(works: list[Coroutine[Any, Any, T]]) -> list[T]:
 
     Not by a TaskGroup: its frame and its exception hold each other, and every image with them (`api.let_go`).
     """
+    if len(works) < 2:  # as most are: no task, and no turn of the loop
+        return [await work for work in works]
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         return await asyncio.gather(*tasks)
