@@ -16,11 +16,13 @@ from server.images.inspect import BROKEN, ENGINE_FORMATS, Format, InspectedImage
 from server.images.tokens import QwenTokenRule
 
 # Part of every identity: raise it when the same plan comes to other pixels.
-VERSION = 1
+VERSION = 2
 JPEG_QUALITY = 95
 # Up to here what was a JPEG becomes a PNG, so that a small copy loses nothing more; above, encoding one takes
 # longer than all the rest.
 LOSSLESS_JPEG_PIXELS = 500_000
+# A picture is halved in libjpeg (twice, three times) where that leaves it this much larger than what it is resized to.
+SPARE = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,10 @@ def render(data: bytes, kind: Format, plan: Plan, max_bytes: int) -> Rendition:
     """
     try:
         with open_image(data, frozenset({kind})) as image:
-            decode_small(image, plan.size)
+            decode(image, plan.size)
             plain = on_white(ImageOps.exif_transpose(image))
             if plan.size is not None:
-                plain = plain.resize(plan.size, Image.Resampling.BICUBIC)
+                plain = resize(plain, plan.size)
     except BROKEN as problem:
         raise ImageError("The image is broken or cut short.") from problem
     made = None
@@ -119,6 +121,20 @@ def render(data: bytes, kind: Format, plan: Plan, max_bytes: int) -> Rendition:
     return made
 
 
+def decode(image: Image.Image, size: tuple[int, int] | None) -> None:
+    """Read its pixels. Of a JPEG, libjpeg leaves out what a copy of `size` (width, height) would not show, down to
+    SPARE times its sides."""
+    if size is not None and image.format in ("JPEG", "MPO"):
+        sideways = (image.width > image.height) != (size[0] > size[1])
+        width, height = reversed(size) if sideways else size
+        image.draft("RGB", (round(SPARE * width), round(SPARE * height)))
+    image.load()
+
+
+def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
 def as_jpeg(image: Image.Image) -> bytes:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0)
@@ -129,15 +145,6 @@ def as_png(image: Image.Image) -> bytes:
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=1)
     return out.getvalue()
-
-
-def decode_small(image: Image.Image, size: tuple[int, int] | None) -> None:
-    """Let libjpeg leave out what a much smaller copy would not show, down to twice its sides."""
-    if size is None or image.format not in ("JPEG", "MPO"):
-        return
-    sideways = (image.width > image.height) != (size[0] > size[1])
-    width, height = reversed(size) if sideways else size
-    image.draft("RGB", (2 * width, 2 * height))
 
 
 def on_white(image: Image.Image) -> Image.Image:
