@@ -21,7 +21,7 @@ JPEG_QUALITY = 95
 # Up to here what was a JPEG becomes a PNG, so that a small copy loses nothing more; above, encoding one takes
 # longer than all the rest.
 LOSSLESS_JPEG_PIXELS = 500_000
-# A picture is halved in libjpeg (twice, three times) where that leaves it this much larger than what it is resized to.
+# libjpeg halves a picture (twice, three times) where that leaves it this much larger than what it is resized to.
 SPARE = 1.5
 
 
