@@ -16,11 +16,15 @@ from server.images.addresses import Network
 from tests.hostile.host_cases import (
     ANSWERS,
     ENDLESS_302,
+    FAILED,
     HELPERS,
     MAX_BYTES,
     PICTURE,
     REDIRECTS,
+    REFUSED,
     STATUS,
+    TOO_LARGE,
+    UNSUPPORTED,
     Case,
     ok,
     to,
@@ -52,6 +56,15 @@ GOOD = {
     "kept-next": ok(body=PICTURE),
     "etag": ok(b'ETag: "' + b"e" * 8000 + b'"', b"Cache-Control: max-age=0"),
 }
+# What a fetched video's refusal is, by that of a picture; the slowest answers are seen of pictures alone.
+AS_VIDEO = {
+    FAILED: (400, "video_fetch_failed"),
+    REFUSED: (400, "video_url_refused"),
+    TOO_LARGE: (413, "video_too_large"),
+    UNSUPPORTED: (400, "invalid_video"),
+}
+SLOW = ("without end", "byte", "at a time", "slowly")
+OF_VIDEOS = [*REDIRECTS, *(case for case in ANSWERS if not any(word in case.name for word in SLOW))]
 
 
 def slug(case: Case) -> str:
@@ -75,7 +88,8 @@ def make_scene(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) 
         "max_bytes": MAX_BYTES,
         "max_redirects": 3,
     }
-    with pytest.MonkeyPatch.context() as patch, scene(NETWORK, images=images) as made:
+    video = {"max_count": 1, "max_bytes": MAX_BYTES}
+    with pytest.MonkeyPatch.context() as patch, scene(NETWORK, images=images, video=video) as made:
         for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             patch.setenv(name, f"http://user:secret@127.0.0.1:{made.trap.port}")
         made.check_answers()
@@ -115,6 +129,10 @@ def ask(scene: Scene, url: str) -> Any:
     return scene.post(CHAT, chat({"type": "image_url", "image_url": {"url": url}}))
 
 
+def ask_of_a_video(scene: Scene, url: str) -> Any:
+    return scene.post(CHAT, chat({"type": "video_url", "video_url": {"url": url}}))
+
+
 def taken(scene: Scene, url: str, data: bytes = PICTURE) -> None:
     answer = ask(scene, url)
     assert answer.status_code == 200, answer.text
@@ -126,6 +144,14 @@ def taken(scene: Scene, url: str, data: bytes = PICTURE) -> None:
 @pytest.mark.parametrize("case", [*REDIRECTS, *ANSWERS], ids=lambda case: case.name)
 def test_a_host_that_misbehaves_is_told_of_and_nothing_of_it_is_used(scene: Scene, host: Host, case: Case) -> None:
     error = scene.refused(ask(scene, host.url(slug(case))), STATUS[case.code], case.code)
+    assert "example" not in error["message"]
+    assert not any(b"secret" in asked for asked in host.asked)
+
+
+@pytest.mark.parametrize("case", OF_VIDEOS, ids=lambda case: case.name)
+def test_a_host_of_videos_is_bound_by_the_same(scene: Scene, host: Host, case: Case) -> None:
+    status, code = AS_VIDEO[case.code]
+    error = scene.refused(ask_of_a_video(scene, host.url(slug(case))), status, code)
     assert "example" not in error["message"]
     assert not any(b"secret" in asked for asked in host.asked)
 
