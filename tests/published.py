@@ -58,6 +58,7 @@ class Exchange:
     status: int
     media_type: str
     body: bytes
+    anthropic_version: str | None = None  # the header of the request
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} -> {self.status}"
@@ -70,7 +71,7 @@ def violations(exchange: Exchange) -> list[str]:
 
 
 def _problems(exchange: Exchange) -> Iterator[str]:
-    api = published("anthropic" if exchange.path.startswith("/v1/messages") else "openai")
+    api = published("anthropic" if is_anthropics(exchange) else "openai")
     if exchange.method == "HEAD":
         return
     if exchange.status >= 400:
@@ -90,6 +91,12 @@ def _problems(exchange: Exchange) -> Iterator[str]:
         yield from api.compare(json.loads(exchange.body), api.answer(operation, exchange.media_type))
 
 
+def is_anthropics(exchange: Exchange) -> bool:
+    """Both have files; Anthropic's SDKs name its version."""
+    versioned = exchange.anthropic_version is not None and exchange.path.startswith("/v1/files")
+    return versioned or exchange.path.startswith("/v1/messages")
+
+
 def read_events(text: str) -> Iterator[dict[str, Any]]:
     """The data of server-sent events, comments and the closing [DONE] left out."""
     for frame in text.split("\n\n"):
@@ -106,8 +113,10 @@ class PublishedApi:
         self._document = spell_out_nullable(document)
         resource = DRAFT202012.create_resource(self._document)
         self._registry: Registry[Any] = Registry().with_resource(self.uri, resource)
-        paths = sorted(document["paths"], key=lambda path: path.count("{"))
-        self._paths = {re.compile(pattern_of(path)): path for path in paths}
+        paths = sorted(document["paths"], key=lambda path: (path.count("{"), "?" in path))
+        self._paths: dict[re.Pattern[str], str] = {}
+        for path in paths:  # one asked for as a beta is what is published only where no other is
+            self._paths.setdefault(re.compile(pattern_of(path)), path)
         self._validators: dict[str, Draft202012Validator] = {}
 
     def named(self, schema: str) -> str:
@@ -166,7 +175,9 @@ class PublishedApi:
 
 
 def pattern_of(path: str) -> str:
-    """OpenAI's paths are below its server's /v1, Anthropic's begin with it. Names of models may hold slashes."""
+    """OpenAI's paths are below its server's /v1, Anthropic's begin with it, and may end as its betas are asked for.
+    Names of models may hold slashes."""
+    path = path.removesuffix("?beta=true")
     return re.sub(r"\\{\w+\\}", ".+", re.escape(path if path.startswith("/v1") else f"/v1{path}"))
 
 

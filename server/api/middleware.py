@@ -68,7 +68,7 @@ class RequestLog:
 class ErrorsAsProblems:
     """Gateway errors, and bugs, become answers in the path's own wording if nothing has been sent yet."""
 
-    def __init__(self, app: ASGIApp, wording_of: Callable[[str], Wording]) -> None:
+    def __init__(self, app: ASGIApp, wording_of: Callable[[Scope], Wording]) -> None:
         self._app = app
         self._wording_of = wording_of
 
@@ -101,4 +101,4 @@ class ErrorsAsProblems:
 
     def _word(self, error: GatewayError, scope: Scope) -> Response:
         request_id = scope.get("state", {}).get("request_id", "")
-        return self._wording_of(scope["path"]).response(error, request_id)
+        return self._wording_of(scope).response(error, request_id)

@@ -2,7 +2,7 @@
 
 import anthropic
 from pydantic import BaseModel, Field
-from steps import COUNT, HOW_MANY, KEY, MODEL, NUMBER, READ, THINGS, URL, in_base64, tell
+from steps import COUNT, HOW_MANY, KEY, MODEL, NUMBER, READ, THINGS, URL, digest, in_base64, tell
 
 client = anthropic.Anthropic(base_url=URL, api_key=KEY)
 STEADY = {"temperature": 0}  # the SDK has no argument for it
@@ -77,6 +77,24 @@ def refusal(call):
         return [type(error).__name__, error.status_code, error.body["error"]["type"]]
 
 
+def keeps_files():
+    """A picture's life as a file, and what it is asked about by its id."""
+    with NUMBER.open("rb") as data:
+        file = client.files.upload(file=data, expires_in_seconds=7200)
+    picture = {"type": "image", "source": {"type": "file", "file_id": file.id}}
+    found = client.files.retrieve_metadata(file.id)
+    listed = [[each.id for each in client.files.list(**query)] for query in ({}, {"limit": 1}, {"ids": [file.id]})]
+    return {
+        "metadata": [found.filename, found.mime_type, found.size_bytes, found.downloadable],
+        "lives_s": (found.expires_at - found.created_at).total_seconds(),
+        "listed": [file.id in ids for ids in listed],
+        "content": digest(client.files.download(file.id).read()) == digest(NUMBER.read_bytes()),
+        "as_source": ask([picture, {"type": "text", "text": READ}]).content[0].text,
+        "deleted": client.files.delete(file.id).type == "file_deleted",
+        "afterwards": refusal(lambda: client.files.retrieve_metadata(file.id)),
+    }
+
+
 def is_refused():
     stranger = client.with_options(api_key="sk-unknown")
     text = [{"role": "user", "content": "hi"}]
@@ -92,4 +110,4 @@ def waits_and_tries_again():
     return ask([{"type": "text", "text": "hi"}]).content[0].text
 
 
-tell(sees, streams, remembers, structures, calls_tool, is_refused, waits_and_tries_again)
+tell(sees, streams, remembers, structures, calls_tool, keeps_files, is_refused, waits_and_tries_again)

@@ -45,7 +45,8 @@ class Compared(httpx2.SyncByteStream):
             yield chunk
         request, media_type = self._request, self._response.headers.get("content-type", "").partition(";")[0]
         path, status = request.url.path, self._response.status_code
-        found = violations(Exchange(request.method, path, status, media_type, b"".join(body)))
+        version = request.headers.get("anthropic-version")
+        found = violations(Exchange(request.method, path, status, media_type, b"".join(body), version))
         assert not found, "\n".join(found)
 
     def close(self) -> None:

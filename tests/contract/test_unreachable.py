@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server.app import SURFACES
+from server.api.surfaces import SURFACES
 from server.engine.launch import find_python
 from tests.conftest import Stack
 from tests.contract.conftest import Target

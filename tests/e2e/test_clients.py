@@ -37,12 +37,13 @@ CHAT = ("sees", "streams", "remembers", "structures", "calls_tool", "is_refused"
 RESPONSES = ("responds", "responds_in_pieces")
 STEPS = {
     "openai": (*CHAT, *RESPONSES, "responds_in_shape", "keeps_files", "lists_models"),
-    "anthropic": CHAT,
+    "anthropic": (*CHAT, "keeps_files"),
     "langchain": (*CHAT, *RESPONSES, "keeps_files"),
     "litellm": (*CHAT, *RESPONSES, "keeps_files"),
     "node": (*CHAT, *RESPONSES, "keeps_files", "lists_models"),
 }
 NO_FILE = ["NotFoundError", 404, "file_not_found"]
+NO_FILE_OF_ANTHROPIC = ["NotFoundError", 404, "not_found_error"]
 SEEN = "4406"  # what is written in demo/pictures/number.jpg; in thumbnail.png there are six things
 Told = Callable[[str], dict[str, Any]]
 
@@ -137,11 +138,17 @@ def test_the_responses_api_answers_in_the_shape_of_a_class(told: Told) -> None:
 def test_a_picture_is_uploaded_asked_about_by_its_id_and_deleted(told: Told, client: str) -> None:
     kept = told(client)["keeps_files"]
     assert "raised" not in kept, kept["raised"]
-    for surface in ("as_url", "as_file", "as_input_image"):
+    for surface in ("as_url", "as_file", "as_input_image", "as_source"):
         assert kept.get(surface, SEEN) == SEEN, kept
     assert kept["deleted"] is True
+    size = (ROOT / "demo" / "pictures" / "number.jpg").stat().st_size
+    if client == "anthropic":
+        assert kept["metadata"] == ["number.jpg", "image/jpeg", size, True]
+        assert (kept["lives_s"], kept["listed"], kept["content"]) == (7200, [True] * 3, True)
+        assert kept["afterwards"] == NO_FILE_OF_ANTHROPIC
+        return
     if "file" in kept:
-        file, size = kept["file"], (ROOT / "demo" / "pictures" / "number.jpg").stat().st_size
+        file = kept["file"]
         assert (file["bytes"], file["filename"], file["purpose"]) == (size, "number.jpg", "vision")
         assert (kept["listed"], kept["content"]) == (True, True)
     assert kept.get("afterwards", NO_FILE) == NO_FILE

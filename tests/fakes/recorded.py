@@ -2,6 +2,7 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.api.wire import header
 from tests.published import Exchange
 
 MOST_KEPT = 16 * 1024**2
@@ -36,4 +37,5 @@ class Recorded:
 def exchange_of(scope: Scope, start: Message, body: bytes) -> Exchange:
     headers = {bytes(name).lower(): bytes(value).decode("latin-1") for name, value in start["headers"]}
     media_type = headers.get(b"content-type", "").partition(";")[0]
-    return Exchange(scope["method"], scope["path"], start["status"], media_type, body)
+    version = header(scope, b"anthropic-version")
+    return Exchange(scope["method"], scope["path"], start["status"], media_type, body, version)

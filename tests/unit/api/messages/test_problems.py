@@ -2,7 +2,7 @@ import orjson
 import pytest
 
 from server.api.messages.problems import AnthropicWording
-from server.app import wording_of
+from server.api.surfaces import wording_of
 from server.engines.client import EngineRefused
 from server.errors import BusyError, CallerError, GatewayError
 from tests.unit.test_errors import leaves
@@ -60,13 +60,17 @@ def test_an_engines_path_is_told_in_words_of_the_body_that_was_sent(error: Gatew
 
 
 @pytest.mark.parametrize(
-    ("path", "anthropic"),
+    ("path", "version", "anthropic"),
     [
-        ("/v1/messages", True),
-        ("/v1/messages/count", True),
-        ("/v1/messagesx", False),
-        ("/v1/chat/completions", False),
+        ("/v1/messages", None, True),
+        ("/v1/messages/count", None, True),
+        ("/v1/messagesx", b"2023-06-01", False),
+        ("/v1/chat/completions", b"2023-06-01", False),
+        ("/v1/files", b"2023-06-01", True),
+        ("/v1/files/file-1", b"2023-06-01", True),
+        ("/v1/files", None, False),
     ],
 )
-def test_the_wording_goes_with_the_path(path: str, anthropic: bool) -> None:
-    assert isinstance(wording_of(path), AnthropicWording) is anthropic
+def test_the_wording_goes_with_the_path(path: str, version: bytes | None, anthropic: bool) -> None:
+    headers = [] if version is None else [(b"anthropic-version", version)]
+    assert isinstance(wording_of({"path": path, "headers": headers}), AnthropicWording) is anthropic

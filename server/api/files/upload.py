@@ -4,7 +4,8 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
-from server.api.upload_form import UploadForm, read_boundary
+from server.api.files.dialect import Dialect
+from server.api.files.form import UploadForm, read_boundary
 from server.api.wire import ClientLeft, header
 from server.errors import CallerError, FileTooLarge, WrongMediaType
 from server.files.upload import Described, Upload
@@ -18,7 +19,7 @@ WRITE_AT = 256 * 1024
 
 
 async def read_upload(
-    scope: Scope, receive: Receive, upload: Upload, max_bytes: int, timeout_s: float
+    scope: Scope, receive: Receive, dialect: Dialect, upload: Upload, max_bytes: int, timeout_s: float
 ) -> Described:
     """Write the file of a multipart body to `upload` as it comes, and return what the body says of it.
 
@@ -28,7 +29,7 @@ async def read_upload(
     require_own_pages(scope)
     if (header(scope, b"content-encoding") or "identity").strip().lower() != "identity":
         raise WrongMediaType("Send the body without content-encoding.")
-    form = UploadForm(read_boundary(header(scope, b"content-type")))
+    form = UploadForm(read_boundary(header(scope, b"content-type")), dialect)
     declared = header(scope, b"content-length")
     most = max_bytes + OVERHEAD
     if declared is not None and declared.isdecimal() and int(declared) > most:

@@ -1,4 +1,4 @@
-"""/v1/files, as OpenAI's API has it."""
+"""/v1/files: uploads, lists, contents, deletion, in either dialect."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -11,20 +11,22 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.admission.keys import KeyRing
+from server.api.files.anthropic import AnthropicFiles
+from server.api.files.dialect import Dialect
+from server.api.files.openai import OpenAIFiles
+from server.api.files.upload import IN_FLIGHT, read_upload
 from server.api.routes import Account
 from server.api.stream import until_client_leaves
-from server.api.upload import IN_FLIGHT, read_upload
-from server.api.wire import ClientLeft
-from server.domain import Json, Tenant
+from server.api.wire import ClientLeft, header
+from server.domain import Tenant
 from server.engines.pool import EnginePool
-from server.errors import CallerError, FileNotFound, FilesNotEnabled, WrongMethod
-from server.files.record import FILE_ID, FileRecord, Listing, Order
+from server.errors import FilesNotEnabled, WrongMethod
+from server.files.record import FileRecord
 from server.files.store import FileStore, Inspect
 from server.memory import ByteBudget, Holding
 from server.metrics import Metrics
 
-MOST_LISTED = 10_000
-ORDERS: dict[str, Order] = {"asc": "asc", "desc": "desc"}
+OPENAI, ANTHROPIC = OpenAIFiles(), AnthropicFiles()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Call:
 
     scope: Scope
     receive: Receive
+    dialect: Dialect
     tenant: Tenant
     holding: Holding
 
@@ -72,7 +75,8 @@ class FilesEndpoint:
             tenant = await self._keys.authenticate(scope["headers"], "files")
             if self._store is None:
                 raise FilesNotEnabled("No files are kept here: the operator may set files.path.")
-            response = await handler(self._store, Call(scope, receive, tenant, holding))
+            dialect = ANTHROPIC if is_anthropic(scope) else OPENAI
+            response = await handler(self._store, Call(scope, receive, dialect, tenant, holding))
             await response(scope, receive, send)
 
 
@@ -124,10 +128,10 @@ def make_file_routes(
     async def upload(files: FileStore, call: Call) -> ASGIApp:
         await call.holding.take(IN_FLIGHT)
         async with files.receive(call.tenant) as place:
-            said = await read_upload(call.scope, call.receive, place, max_bytes, timeout_s)
+            said = await read_upload(call.scope, call.receive, call.dialect, place, max_bytes, timeout_s)
             call.holding.give(IN_FLIGHT)
             record = await files.keep(call.tenant, place, said, inspect, call.holding)
-        return JSONResponse(describe(record))
+        return JSONResponse(call.dialect.describe(record))
 
     handlers: dict[str, dict[str, Handler]] = {
         "/v1/files": {"GET": list_files, "POST": upload},
@@ -140,25 +144,18 @@ def make_file_routes(
     ]
 
 
+def is_anthropic(scope: Scope) -> bool:
+    """Whether a request for /v1/files, which both APIs have, is of Anthropic's."""
+    return header(scope, b"anthropic-version") is not None
+
+
 async def list_files(files: FileStore, call: Call) -> ASGIApp:
-    wanted = parse_listing(QueryParams(call.scope["query_string"]))
-    # One more than is wanted tells whether there are more.
-    more = Listing(wanted.purpose, wanted.limit + 1, wanted.order, wanted.after)
-    found = await files.page(call.tenant, more)
-    page = found[: wanted.limit]
-    return JSONResponse(
-        {
-            "object": "list",
-            "data": [describe(record) for record in page],
-            "first_id": page[0].id if page else "",
-            "last_id": page[-1].id if page else "",
-            "has_more": len(found) > len(page),
-        }
-    )
+    query = QueryParams(call.scope["query_string"])
+    return JSONResponse(await call.dialect.list_files(files, call.tenant, query))
 
 
 async def get_file(files: FileStore, call: Call) -> ASGIApp:
-    return JSONResponse(describe(await files.find(call.tenant, call.file_id)))
+    return JSONResponse(call.dialect.describe(await files.find(call.tenant, call.file_id)))
 
 
 async def get_content(files: FileStore, call: Call) -> ASGIApp:
@@ -167,30 +164,4 @@ async def get_content(files: FileStore, call: Call) -> ASGIApp:
 
 async def delete_file(files: FileStore, call: Call) -> ASGIApp:
     await files.remove(call.tenant, call.file_id)
-    return JSONResponse({"id": call.file_id, "object": "file", "deleted": True})
-
-
-def parse_listing(query: QueryParams) -> Listing:
-    """Raises CallerError, naming the parameter, and FileNotFound for an `after` that is no id."""
-    limit, order, after = query.get("limit", str(MOST_LISTED)), query.get("order", "desc"), query.get("after")
-    if not (limit.isascii() and limit.isdecimal() and len(limit) < 9 and 1 <= int(limit) <= MOST_LISTED):
-        raise CallerError(f"The parameter 'limit' must be a whole number from 1 to {MOST_LISTED}.", "limit")
-    if order not in ORDERS:
-        raise CallerError("The parameter 'order' must be asc or desc.", "order")
-    if after is not None and not FILE_ID.fullmatch(after):
-        raise FileNotFound("There is no such file.", "after")
-    return Listing(query.get("purpose"), int(limit), ORDERS[order], after)
-
-
-def describe(record: FileRecord) -> Json:
-    """OpenAI's File object."""
-    return {
-        "id": record.id,
-        "object": "file",
-        "bytes": record.bytes,
-        "created_at": record.created_at,
-        "expires_at": record.expires_at,
-        "filename": record.filename,
-        "purpose": record.purpose,
-        "status": "processed",
-    }
+    return JSONResponse(call.dialect.describe_deleted(call.file_id))

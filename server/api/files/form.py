@@ -5,8 +5,8 @@ import logging
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from server.api.files.dialect import Dialect
 from server.errors import CallerError, FieldRefused, MalformedUpload, WrongMediaType
-from server.files.record import Purpose
 from server.files.upload import Described
 
 # Its warnings quote bytes of the body.
@@ -17,15 +17,13 @@ MOST_HEADERS = 8
 MOST_HEADER_BYTES = 2048
 MOST_FIELD_BYTES = 1024
 MOST_NAME_BYTES = 255
-FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
-PURPOSES: dict[str, Purpose] = {"vision": "vision", "user_data": "user_data"}
-TTL_S = range(3600, 30 * 24 * 3600 + 1)  # OpenAI's bounds of expires_after[seconds]
 
 
 class UploadForm:
     """Sorts the parts of one body: pieces of `file` are handed on, the few other fields kept."""
 
-    def __init__(self, boundary: bytes) -> None:
+    def __init__(self, boundary: bytes, dialect: Dialect) -> None:
+        self._dialect = dialect
         self._pieces: list[bytes] = []
         self._fields: dict[str, bytearray] = {}
         self._filename: str | None = None
@@ -65,10 +63,7 @@ class UploadForm:
         if self._filename is None:
             raise CallerError("The field 'file' is missing.", "file")
         texts = {name: bytes(value).decode("utf-8", "replace") for name, value in self._fields.items()}
-        purpose = PURPOSES.get(texts.get("purpose", ""))
-        if purpose is None:
-            raise CallerError(f"The field 'purpose' must be one of {', '.join(PURPOSES)}.", "purpose")
-        return Described(self._filename, purpose, read_ttl(texts))
+        return self._dialect.describe_upload(self._filename, texts)
 
     def _begin_part(self) -> None:
         self._parts += 1
@@ -89,12 +84,12 @@ class UploadForm:
         if name == "file":
             if self._filename is not None:
                 raise MalformedUpload("One file an upload is taken.", "file")
-            if filename is None:
+            self._filename, self._current = filename or self._dialect.unnamed, None
+            if self._filename is None:
                 raise MalformedUpload("The part 'file' must have a file name.", "file")
-            self._filename, self._current = filename, None
             return
-        if name not in FIELDS:
-            raise FieldRefused("Fields other than file, purpose and expires_after are not accepted here.")
+        if name not in self._dialect.fields:
+            raise FieldRefused(f"Fields other than file, {', '.join(self._dialect.fields)} are not accepted here.")
         if filename is not None or name in self._fields:
             raise MalformedUpload(f"The field '{name}' must be one text.", name)
         self._current = self._fields[name] = bytearray()
@@ -121,7 +116,7 @@ def read_disposition(headers: dict[bytes, bytes]) -> tuple[str, str | None]:
     if headers.get(b"content-transfer-encoding", b"binary").lower().strip() not in (b"binary", b"8bit", b"7bit"):
         raise MalformedUpload("Parts must be sent as they are, not encoded.")
     name, filename = options[b"name"].decode("latin-1"), options.get(b"filename")
-    return name, None if filename is None else read_filename(filename)
+    return name, read_filename(filename) if filename else None
 
 
 def read_filename(raw: bytes) -> str:
@@ -133,26 +128,6 @@ def read_filename(raw: bytes) -> str:
     if not name or name in (".", "..") or len(name.encode()) > MOST_NAME_BYTES or not name.isprintable():
         raise MalformedUpload(f"The file name must be printable and have 1 to {MOST_NAME_BYTES} bytes.", "file")
     return name
-
-
-def read_ttl(texts: dict[str, str]) -> int | None:
-    """Seconds that the caller wants the file kept. Raises CallerError."""
-    anchor, seconds = texts.get("expires_after[anchor]"), texts.get("expires_after[seconds]")
-    if anchor is None and seconds is None:
-        return None
-    if anchor != "created_at":
-        raise CallerError("The field 'expires_after[anchor]' must be created_at.", "expires_after[anchor]")
-    if (
-        seconds is None
-        or not (seconds.isascii() and seconds.isdecimal())
-        or len(seconds) > 9
-        or int(seconds) not in TTL_S
-    ):
-        raise CallerError(
-            f"The field 'expires_after[seconds]' must be a whole number from {TTL_S[0]} to {TTL_S[-1]}.",
-            "expires_after[seconds]",
-        )
-    return int(seconds)
 
 
 def read_boundary(content_type: str | None) -> bytes:

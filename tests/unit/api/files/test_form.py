@@ -2,7 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.api.upload_form import UploadForm, read_boundary
+from server.api.files.anthropic import AnthropicFiles
+from server.api.files.dialect import Dialect
+from server.api.files.form import UploadForm, read_boundary
+from server.api.files.openai import OpenAIFiles
 from server.errors import CallerError, FieldRefused, MalformedUpload, WrongMediaType
 from server.files.upload import Described
 
@@ -20,8 +23,8 @@ def upload(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--XX--\r\n"
 
 
-def parse(body: bytes, step: int = 1 << 20) -> tuple[Described, bytes]:
-    form = UploadForm(BOUNDARY)
+def parse(body: bytes, step: int = 1 << 20, dialect: Dialect | None = None) -> tuple[Described, bytes]:
+    form = UploadForm(BOUNDARY, dialect or OpenAIFiles())
     pieces = [piece for start in range(0, len(body), step) for piece in form.feed(body[start : start + step])]
     return form.finish(), b"".join(pieces)
 
@@ -95,6 +98,27 @@ def test_a_nonsensical_wish_is_refused(anchor: bytes | None, seconds: bytes | No
     with pytest.raises(CallerError) as caught:
         parse(upload(part("file", b"x", "a"), PURPOSE, *wish))
     assert caught.value.param == param
+
+
+def test_anthropics_form_needs_no_purpose_and_no_name() -> None:
+    assert parse(upload(part("file", b"x")), dialect=AnthropicFiles())[0] == Described("unnamed", "vision", None)
+    named = [part("file", b"x", "a/b.png"), part("expires_in_seconds", b"7776000")]
+    assert parse(upload(*named), dialect=AnthropicFiles())[0] == Described("b.png", "vision", 7_776_000)
+
+
+@pytest.mark.parametrize("seconds", [b"", b"3599", b"7776001", b"-1", b"1e4", "٣٦٠٠".encode(), b"9" * 1000])
+def test_anthropics_wish_to_be_forgotten_has_bounds(seconds: bytes) -> None:
+    with pytest.raises(CallerError) as caught:
+        parse(upload(part("file", b"x"), part("expires_in_seconds", seconds)), dialect=AnthropicFiles())
+    assert caught.value.param == "expires_in_seconds"
+
+
+@pytest.mark.parametrize("field", ["purpose", "expires_after[seconds]", "expires_after[anchor]", "workspace_id"])
+def test_one_apis_fields_are_not_the_others(field: str) -> None:
+    with pytest.raises(FieldRefused):
+        parse(upload(part("file", b"x", "a"), part(field, b"vision")), dialect=AnthropicFiles())
+    with pytest.raises(FieldRefused):
+        parse(upload(part("file", b"x", "a"), PURPOSE, part("expires_in_seconds", b"3600")))
 
 
 def test_unknown_fields_are_refused() -> None:
