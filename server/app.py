@@ -1,7 +1,6 @@
 """The gateway's composition root: the only place where its objects are built."""
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from server.api.bodies import BodyParser
 from server.api.connection import ConnectionLimits, bounded_connection
 from server.api.files.routes import make_file_routes
 from server.api.middleware import ErrorsAsProblems, RequestLog
+from server.api.own_host import OwnHost, is_loopback
 from server.api.routes import BodyLimits, CompletionEndpoint, answer_http_exception, make_probes, make_routes
 from server.api.surfaces import SURFACES, wording_of
 from server.crash import log_loop_fault
@@ -114,18 +114,12 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
         redirect_slashes=False,  # a redirect would name whatever host the caller claims this is
     )
     app.add_exception_handler(HTTPException, answer_http_exception)
+    # The last that is added is the first to see a request.
+    unguarded = not settings.asks_for_keys and is_loopback(settings.http.host)
+    app.add_middleware(OwnHost, names=settings.http.hosts, loopback_only=unguarded)
     app.add_middleware(ErrorsAsProblems, wording_of=wording_of)
     app.add_middleware(RequestLog, routes=lambda: app.router.routes)
     return app
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def make_server_options(http: HttpSettings) -> dict[str, Any]:

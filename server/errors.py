@@ -6,6 +6,7 @@
     │   ├── HeadTooSlow 408 head_too_slow
     │   ├── HeadTooLarge 431 head_too_large
     │   ├── MalformedBody 400 invalid_json
+    │   ├── WrongHost 421 wrong_host                the operator may set http.hosts
     │   ├── WrongMediaType 415 unsupported_media_type
     │   ├── BodyTooLarge 413 body_too_large
     │   ├── FieldRefused 400 field_not_allowed
@@ -85,6 +86,10 @@ class HeadTooSlow(CallerError):
 
 class HeadTooLarge(CallerError):
     status, code = 431, "head_too_large"
+
+
+class WrongHost(CallerError):
+    status, code = 421, "wrong_host"
 
 
 class WrongMediaType(CallerError):

@@ -32,6 +32,7 @@ class Section(BaseModel):
 class HttpSettings(Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
+    hosts: tuple[str, ...] = Field((), description="names that callers may call it by; none: see Hosts")
     max_body: ByteSize = Field(ByteSize(32 * 1024**2), description="largest request body")
     max_bytes_in_flight: ByteSize = Field(
         ByteSize(512 * 1024**2), description="bodies and fetched images of all requests together, until answered"

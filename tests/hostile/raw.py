@@ -53,7 +53,7 @@ def talk(address: tuple[str, int], chunks: Iterable[bytes], wait_s: float = 10, 
 def head(*lines: bytes, start: bytes = b"POST /v1/chat/completions HTTP/1.1") -> bytes:
     """A request's head with these lines, ended; Host and Content-Type are given where no line does."""
     given = {line.partition(b":")[0].lower() for line in lines}
-    usual = [b"Host: gateway", b"Content-Type: application/json"]
+    usual = [b"Host: localhost", b"Content-Type: application/json"]
     usual = [line for line in usual if line.partition(b":")[0].lower() not in given]
     return b"\r\n".join([start, *usual, *lines]) + b"\r\n\r\n"
 

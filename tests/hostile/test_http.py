@@ -74,6 +74,25 @@ def test_odd_but_valid_requests_are_taken(scene: Scene) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "path", [b"POST /v1/chat/completions", b"GET /v1/models", b"GET /metrics", b"GET /health/live"]
+)
+@pytest.mark.parametrize(
+    "host",
+    [b"rebound.example", b"rebound.example:80", b"127.0.0.1.example", b"10.0.0.1", b"2130706433", b"[::2]", b"*"],
+)
+def test_a_name_that_a_page_had_lead_here_is_not_ours(scene: Scene, host: bytes, path: bytes) -> None:
+    """DNS rebinding: the browser believes that it talks to the page's own server."""
+    reply = talk(scene.address, [head(b"Host: " + host, LENGTH, CLOSE, start=path + b" HTTP/1.1") + BODY])
+    assert reply.statuses == [421]
+    check_error(reply.body, "wrong_host")
+
+
+@pytest.mark.parametrize("host", [b"localhost", b"LOCALHOST:1", b"127.0.0.1", b"[::1]:9", b"fovea.localhost"])
+def test_the_machines_own_names_are(scene: Scene, host: bytes) -> None:
+    took(scene, head(b"Host: " + host, LENGTH, CLOSE) + BODY)
+
+
 def test_expect_100_continue_is_answered_before_the_body(scene: Scene) -> None:
     raw = took(scene, head(b"Expect: 100-continue", LENGTH, CLOSE) + BODY)
     assert raw.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")
@@ -96,7 +115,7 @@ def test_a_smuggled_request_behind_a_refused_one_is_not_read(scene: Scene) -> No
 
 def test_thousands_of_pipelined_requests_are_not_kept(scene: Scene) -> None:
     """One read may hold thousands of them: the connection is closed, and only those before are worked on."""
-    reply = talk(scene.address, [b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n" * 20_000])
+    reply = talk(scene.address, [b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20_000])
     assert reply.closed
     assert len(reply.statuses) <= 32
 
@@ -152,7 +171,7 @@ def test_dribbling_a_head_gains_no_time(scene: Scene) -> None:
 
 def test_nor_does_a_line_break_now_and_then_between_two_requests(scene: Scene) -> None:
     with socket.create_connection(scene.address, timeout=12) as connection:
-        connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n")
+        connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
         connection.recv(65536)
         assert dribble(connection, b"\r\n") < 60
 
