@@ -16,6 +16,7 @@
     │   ├── UnknownRoute 404 not_found
     │   ├── WrongMethod 405 method_not_allowed
     │   ├── ContextTooLong 400 context_length_exceeded
+    │   ├── AnswerTooLarge 400 answer_too_large
     │   ├── MalformedUpload 400 invalid_upload
     │   ├── FileTooLarge 413 file_too_large
     │   ├── FileQuotaExceeded 403 file_quota_exceeded   delete files first
@@ -130,6 +131,10 @@ class WrongMethod(CallerError):
 
 class ContextTooLong(CallerError):
     code = "context_length_exceeded"
+
+
+class AnswerTooLarge(CallerError):
+    code = "answer_too_large"
 
 
 class MalformedUpload(CallerError):

@@ -10,6 +10,7 @@ import orjson
 from server.domain import Answer, Json, Permit, ReadyRequest, Route
 from server.engines.payload import JsonChunks
 from server.errors import (
+    AnswerTooLarge,
     BusyError,
     CallerError,
     ContextTooLong,
@@ -26,6 +27,9 @@ PATHS: Mapping[Route, str] = {
 }
 PROBE_TIMEOUT_S = 60
 MOST_ERROR_BYTES = 64 * 1024
+MOST_CARDS_BYTES = 4 * 1024**2
+# Of an answer that is not streamed: text is far below it, log probabilities of long answers may be above.
+MOST_ANSWER_BYTES = 64 * 1024**2
 # vLLM closes a connection that was idle for 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE), perhaps with a request on its way.
 KEEP_IDLE_S = 3
 
@@ -93,7 +97,7 @@ class EngineClient:
         with engine_errors(self.name):
             timeout = aiohttp.ClientTimeout(total=self._timeouts.connect_s)
             async with self._session.get("v1/models", timeout=timeout) as response:
-                body = await response.read()
+                body = await read_at_most(response.content, MOST_CARDS_BYTES)
         try:
             cards = orjson.loads(body)["data"]
             return {str(card["id"]): card.get("max_model_len") for card in cards}
@@ -119,7 +123,8 @@ class EngineClient:
     async def send(self, request: ReadyRequest, permit: Permit) -> AsyncIterator[Answer]:
         """Send, wait for the answer's first bytes, and lend it; leaving the block early cancels the engine.
 
-        `permit` is the proof of admission: no permit, no call. Raises EngineError, BusyError or EngineRefused.
+        `permit` is the proof of admission: no permit, no call. Raises EngineError, BusyError, EngineRefused or
+        AnswerTooLarge.
         """
         with engine_errors(self.name):
             response = await self._session.post(
@@ -137,7 +142,7 @@ class EngineClient:
                 raise await self._refusal(response)
             async with aclosing(self._frames(response)) as frames:
                 # A whole answer is taken in before any of it is passed on, so that a failure keeps its status.
-                first = await anext(frames, b"") if request.stream else b"".join([f async for f in frames])
+                first = await (anext(frames, b"") if request.stream else self._whole(frames))
                 media_type = response.headers.get("content-type", "application/json")
                 async with aclosing(_chain(first, frames)) as answer:
                     yield Answer(200, media_type, self.name, answer)
@@ -149,10 +154,22 @@ class EngineClient:
             async for frame in response.content.iter_any():
                 yield frame
 
+    async def _whole(self, frames: AsyncGenerator[bytes, None]) -> bytes:
+        found, size = [], 0
+        async for frame in frames:
+            found.append(frame)
+            size += len(frame)
+            if size > MOST_ANSWER_BYTES:
+                raise AnswerTooLarge(
+                    f"The answer has more than {MOST_ANSWER_BYTES} bytes: ask for fewer tokens or log "
+                    "probabilities, or stream it."
+                )
+        return b"".join(found)
+
     async def _refusal(self, response: aiohttp.ClientResponse) -> Exception:
         """What a status other than 200 means for the caller."""
         with engine_errors(self.name):
-            body = await response.content.read(MOST_ERROR_BYTES)
+            body = await read_at_most(response.content, MOST_ERROR_BYTES)
         if response.status in (429, 503):
             return BusyError(f"{self.name} is overloaded: try again later.")
         if not 400 <= response.status < 500:
@@ -169,6 +186,16 @@ async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenera
         yield first
     async for frame in rest:
         yield frame
+
+
+async def read_at_most(content: aiohttp.StreamReader, most: int) -> bytes:
+    """The first `most` bytes, however many pieces they come in."""
+    found = bytearray()
+    async for piece in content.iter_any():
+        found += piece
+        if len(found) >= most:
+            break
+    return bytes(found[:most])
 
 
 def _read_error(body: bytes) -> Json:

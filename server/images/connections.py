@@ -12,7 +12,17 @@ from typing import Any
 
 import aiohttp
 
-_used: ContextVar[list[asyncio.Transport] | None] = ContextVar("_used", default=None)
+
+class Exchange:
+    """One request and its answer; `done` once nothing more can come of it, `queued` while it waits for its turn."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self.queued = False
+        self.transports: list[asyncio.Transport] = []
+
+
+_current: ContextVar[Exchange | None] = ContextVar("_current", default=None)
 
 
 class WatchedConnector(aiohttp.TCPConnector):
@@ -20,27 +30,35 @@ class WatchedConnector(aiohttp.TCPConnector):
 
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
         connection = await super().connect(*args, **kwargs)
-        used, transport = _used.get(), connection.transport
-        if used is not None and transport is not None:
-            used.append(transport)
+        exchange, transport = _current.get(), connection.transport
+        if exchange is not None and transport is not None:
+            exchange.transports.append(transport)
         return connection
 
 
-class Exchange:
-    """One request and its answer; `done` once nothing more can come of it."""
+def watch_queue() -> aiohttp.TraceConfig:
+    """For the session: tells the exchange when it waits because its host has as many connections as it may."""
 
-    done = False
+    async def tell(queued: bool) -> None:
+        exchange = _current.get()
+        if exchange is not None:
+            exchange.queued = queued
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_queued_start.append(lambda *_: tell(True))
+    trace.on_connection_queued_end.append(lambda *_: tell(False))
+    return trace
 
 
 @contextmanager
 def cut_off() -> Iterator[Exchange]:
     """What this task connects to within the block is cut off at its end, unless the exchange was done."""
-    exchange, used = Exchange(), list[asyncio.Transport]()
-    token = _used.set(used)
+    exchange = Exchange()
+    token = _current.set(exchange)
     try:
         yield exchange
     finally:
-        _used.reset(token)
+        _current.reset(token)
         if not exchange.done:
-            for transport in used:
+            for transport in exchange.transports:
                 transport.abort()

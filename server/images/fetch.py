@@ -12,15 +12,16 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from server.errors import GatewayError, ImageFetchFailed, ImageTooLarge, ImageUrlRefused
+from server.errors import BusyError, GatewayError, ImageFetchFailed, ImageTooLarge, ImageUrlRefused
 from server.images.addresses import AddressRefused, Network, caused_by_refusal, is_host, is_within
-from server.images.connections import WatchedConnector, cut_off
+from server.images.connections import Exchange, WatchedConnector, cut_off, watch_queue
 from server.images.freshness import Validators, fresh_for
 from server.memory import Holding
 
 CHUNK_BYTES = 64 * 1024
 MOST_URL = 8 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+TOO_MANY = "Too many images are being fetched: try again later."
 NOT_PUBLIC = "The image URL leads to an address that is not public."
 
 
@@ -80,6 +81,7 @@ class ImageFetcher:
             auto_decompress=False,
             headers={"user-agent": "fovea", "accept": limits.accept, "accept-encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s),
+            trace_configs=[watch_queue()],
         )
 
     async def close(self) -> None:
@@ -90,8 +92,14 @@ class ImageFetcher:
 
         Raises ImageUrlRefused, ImageFetchFailed, ImageTooLarge, BusyError.
         """
+        deadline = asyncio.get_running_loop().time() + self._limits.timeout_s
         try:
-            async with asyncio.timeout(self._limits.timeout_s), self._slots:
+            async with asyncio.timeout_at(deadline):
+                await self._slots.acquire()
+        except TimeoutError as problem:
+            raise BusyError(TOO_MANY) from problem
+        try:
+            async with asyncio.timeout_at(deadline):
                 return await self._follow(url, known, holding)
         except GatewayError:
             raise
@@ -103,14 +111,15 @@ class ImageFetcher:
             if isinstance(problem, AddressRefused) or caused_by_refusal(problem):
                 raise ImageUrlRefused(NOT_PUBLIC) from problem
             raise ImageFetchFailed("The image could not be fetched from its URL.") from problem
+        finally:
+            self._slots.release()
 
     async def _follow(self, text: str, known: Validators, holding: Holding) -> Fetched:
         url = parse_url(text)
         for _ in range(self._limits.max_redirects + 1):
             self._check_url(url)
             with cut_off() as exchange:
-                async with asyncio.timeout(self._limits.first_byte_s):
-                    response = await self._session.get(url, allow_redirects=False, headers=known.headers())
+                response = await self._ask(url, known, exchange)
                 async with response:
                     found = await self._answer(response, url, known, holding)
                     exchange.done = response.content.at_eof()
@@ -118,6 +127,15 @@ class ImageFetcher:
                 return found
             url = found
         raise ImageFetchFailed(f"The image URL redirects more than {self._limits.max_redirects} times.")
+
+    async def _ask(self, url: URL, known: Validators, exchange: Exchange) -> aiohttp.ClientResponse:
+        try:
+            async with asyncio.timeout(self._limits.first_byte_s):
+                return await self._session.get(url, allow_redirects=False, headers=known.headers())
+        except TimeoutError as problem:
+            if exchange.queued:
+                raise BusyError(TOO_MANY) from problem
+            raise
 
     async def _answer(
         self, response: aiohttp.ClientResponse, url: URL, known: Validators, holding: Holding

@@ -114,7 +114,7 @@ def test_bodies_under_way_are_bounded_and_the_next_is_told_to_wait(engine: FakeE
     body = orjson.dumps(chat(image_part(RED), text_part("x" * 1_000_000)))
     limits = {"max_body": 1024**2, "max_bytes_in_flight": 1024**2 + 1536, "bytes_wait_s": 0.5}
     images = {"max_count": 1, "max_bytes": 512}
-    engine.pause_s = 0.4  # five of them to a whole answer, one to the first byte of a stream
+    engine.go.clear()
     with serving(engine.app) as engine_url, gateway(engine_url, http=limits, images=images) as url:
         with ThreadPoolExecutor(2) as pool:
             first = pool.submit(httpx2.post, url + CHAT, content=body, headers=JSON, timeout=20)
@@ -122,19 +122,21 @@ def test_bodies_under_way_are_bounded_and_the_next_is_told_to_wait(engine: FakeE
             second = httpx2.post(url + CHAT, content=body, headers=JSON)
             assert (second.status_code, second.json()["error"]["code"]) == (429, "overloaded")
             assert int(second.headers["retry-after"]) >= 1
+            engine.go.set()
             assert first.result().status_code == 200
         assert metric(url, "fovea_bytes_in_flight") == 0
         assert len(engine.chats) == 1
 
 
 def test_what_is_held_is_given_back_when_the_answer_begins(engine: FakeEngine, url: str) -> None:
-    engine.pause_s = 0.3
+    engine.go.clear()
     body = {**chat(image_part(RED)), "stream": True}
     with httpx2.stream("POST", url + CHAT, json=body, timeout=20) as response:
         frames = response.iter_raw()
         next(frames)
         assert metric(url, "fovea_requests_in_flight") == 1
         assert metric(url, "fovea_bytes_in_flight") == 0
+        engine.go.set()
         assert b"[DONE]" in b"".join(frames)
 
 
@@ -149,6 +151,18 @@ def test_a_request_that_no_engine_can_bear_turns_none_out(engine: FakeEngine) ->
         engine.fail = other.fail = None
         assert httpx2.post(url + CHAT, json=chat()).status_code == 200
         assert len(engine.chats) + len(other.chats) == 7
+
+
+def test_an_answer_beyond_all_measure_is_not_taken_in_whole(
+    engine: FakeEngine, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.engines.client.MOST_ANSWER_BYTES", 100)
+    body = chat(image_part())
+    answer = httpx2.post(url + CHAT, json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "answer_too_large")
+    assert len(engine.chats) == 1  # nor asked for again elsewhere
+    assert httpx2.post(url + CHAT, json={**body, "stream": True}).status_code == 200
+    assert metric(url, "fovea_requests_in_flight") == 0
 
 
 def test_an_overloaded_engine_is_said_to_be_with_retry_after(engine: FakeEngine, url: str) -> None:

@@ -5,6 +5,7 @@ The contract suite holds it to what real vLLM does.
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Any
 
@@ -20,7 +21,8 @@ WORDS = ("3", " objects", ": ", "red", " circle")
 
 class FakeEngine:
     """Knobs: `fail` is a status, told with the words `says`, `die_after` a number of frames, `pause_s` the time a
-    token takes, `endless` a stream of large frames without end."""
+    token takes, `endless` a stream of large frames without end; while `go` is not set, whole answers wait, and
+    streams behind their first event."""
 
     def __init__(self, model: str = "demo", context: int = 4096) -> None:
         self.model = model
@@ -32,6 +34,8 @@ class FakeEngine:
         self.die_after: int | None = None
         self.pause_s = 0.0
         self.endless = False
+        self.go = threading.Event()
+        self.go.set()
         self.chats: list[dict[str, Any]] = []
         self.responses: list[dict[str, Any]] = []
         self.tokenized: list[dict[str, Any]] = []
@@ -112,6 +116,7 @@ class FakeEngine:
     async def _work(self, request: Request) -> None:
         """Take as long as the tokens take, unless the caller leaves."""
         try:
+            await self._go()
             await asyncio.sleep(self.pause_s * len(WORDS))
             while await asyncio.wait_for(asyncio.shield(self._left(request)), 0.001):
                 raise asyncio.CancelledError
@@ -121,6 +126,10 @@ class FakeEngine:
             self.cancelled += 1
             raise
         self.finished += 1
+
+    async def _go(self) -> None:
+        while not self.go.is_set():
+            await asyncio.sleep(0.01)
 
     async def _left(self, request: Request) -> bool:
         return await request.is_disconnected()
@@ -137,6 +146,7 @@ class FakeEngine:
                     raise RuntimeError("the fake engine dies as it was told to")
                 await asyncio.sleep(self.pause_s)
                 yield event
+                await self._go()
             self.finished += 1
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1

@@ -1,11 +1,14 @@
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from server.errors import ImageFetchFailed, ImageUrlRefused
+from server.errors import BusyError, ImageFetchFailed, ImageUrlRefused
 from server.images.addresses import Network, is_public, is_within
 from server.images.fetch import FetchLimits, ImageFetcher
 from server.images.freshness import Validators
@@ -75,9 +78,8 @@ LOOPBACK = [
 HELD = Holding(ByteBudget(10_000, 1, Gauge("held", "bytes", registry=CollectorRegistry())))
 
 
-@pytest.fixture
-async def fetcher() -> AsyncIterator[ImageFetcher]:
-    limits = FetchLimits(
+def make_limits(**changes: Any) -> FetchLimits:
+    usual = FetchLimits(
         max_bytes=1000,
         timeout_s=5,
         connect_s=2,
@@ -93,7 +95,12 @@ async def fetcher() -> AsyncIterator[ImageFetcher]:
         default_ttl_s=60,
         max_ttl_s=60,
     )
-    fetcher = ImageFetcher(limits, Network())
+    return replace(usual, **changes)
+
+
+@pytest.fixture
+async def fetcher() -> AsyncIterator[ImageFetcher]:
+    fetcher = ImageFetcher(make_limits(), Network())
     yield fetcher
     await fetcher.close()
 
@@ -159,3 +166,55 @@ async def test_a_denied_domain_is_not_even_looked_up(fetcher: ImageFetcher, host
 )
 def test_a_domain_is_itself_and_what_is_below_it(host: str, within: bool) -> None:
     assert is_within(host, ("a.b",)) == within
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[str]:
+    """A host that takes connections and never answers."""
+    held: list[asyncio.StreamWriter] = []
+
+    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+
+    server = await asyncio.start_server(hold, "127.0.0.1")
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.png"
+    for writer in held:
+        writer.close()
+    server.close()
+
+
+@pytest.mark.parametrize("bound", [{"max_fetches": 1}, {"max_per_host": 1}], ids=str)
+async def test_who_waits_in_vain_for_a_turn_to_fetch_may_come_back(silent: str, bound: dict[str, int]) -> None:
+    """Nothing is wrong with that request or its URL: the others' host is slow."""
+    limits = make_limits(timeout_s=1.5, first_byte_s=1, allow_private_addresses=True, **bound)
+    fetcher = ImageFetcher(limits, Network())
+    try:
+        first = asyncio.create_task(fetcher.fetch(silent, Validators(), HELD))
+        await asyncio.sleep(0.2)
+        fetcher._limits = replace(limits, timeout_s=0.6, first_byte_s=0.3)
+        with pytest.raises(BusyError):
+            await fetcher.fetch(silent, Validators(), HELD)
+        with pytest.raises(ImageFetchFailed):
+            await first
+    finally:
+        await fetcher.close()
+
+
+async def test_turns_are_given_back_however_a_fetch_ends(silent: str) -> None:
+    limits = make_limits(
+        timeout_s=0.2, first_byte_s=0.1, allow_private_addresses=True, max_fetches=1, max_per_host=1
+    )
+    fetcher = ImageFetcher(limits, Network())
+    try:
+        for _ in range(3):
+            with pytest.raises(ImageFetchFailed):
+                await fetcher.fetch(silent, Validators(), HELD)
+            with pytest.raises(ImageUrlRefused):
+                await fetcher.fetch("ftp://a.example/", Validators(), HELD)
+            left = asyncio.create_task(fetcher.fetch(silent, Validators(), HELD))
+            await asyncio.sleep(0.02)
+            left.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await left
+    finally:
+        await fetcher.close()
