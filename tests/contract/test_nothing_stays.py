@@ -45,7 +45,7 @@ def leave(url: str, engine: FakeEngine) -> object:
     body = orjson.dumps(chat(LARGE, stream=True))
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port))) as caller:
-        head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        head = f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         caller.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         while len(engine.chats) == seen:
             time.sleep(0.02)

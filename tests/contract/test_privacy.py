@@ -218,14 +218,14 @@ def test_wherever_one_asks_and_with_whatever_key_nothing_is_told(scene: Scene) -
     ):
         assert httpx2.get(f"{scene.url}/v1/models", headers=headers).status_code == 401
     for raw in (
-        f"{mark('method')} / HTTP/1.1\r\nhost: x\r\n\r\n",
-        f"GET /{mark('version')} HTTP/7.7\r\nhost: x\r\n\r\n",
-        f"GET / HTTP/1.1\r\nhost: x\r\n{mark('badheader')}\r\n\r\n",
-        f"GET / HTTP/1.1\r\nhost: x\r\nx: {mark('nul')}\x00\r\n\r\n",
-        f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: {mark('length')}\r\n\r\n",
+        f"{mark('method')} / HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        f"GET /{mark('version')} HTTP/7.7\r\nhost: localhost\r\n\r\n",
+        f"GET / HTTP/1.1\r\nhost: localhost\r\n{mark('badheader')}\r\n\r\n",
+        f"GET / HTTP/1.1\r\nhost: localhost\r\nx: {mark('nul')}\x00\r\n\r\n",
+        f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ncontent-length: {mark('length')}\r\n\r\n",
         f"PROPFIND /{mark('propfind')} HTTP/1.1\r\nhost: {mark('hostheader')}\r\nconnection: close\r\n\r\n",
-        f"GET http://{mark('absolute')}/ HTTP/1.1\r\nhost: x\r\n\r\n",
-        f"GET / HTTP/1.1\r\nhost: x\r\nupgrade: {mark('upgrade')}\r\nconnection: upgrade\r\n\r\n",
+        f"GET http://{mark('absolute')}/ HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        f"GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: {mark('upgrade')}\r\nconnection: upgrade\r\n\r\n",
     ):
         send_raw(scene, raw.encode())
     assert scene.leaks() == []

@@ -10,6 +10,7 @@ from server.api.messages.options import translate_output_config, translate_think
 from server.api.messages.tools import translate_offer
 from server.api.messages.words import parse_object
 from server.api.parse import parse_json
+from server.api.parsing.bounds import check_bounds
 from server.api.parsing.fields import read_model, refuse_fields
 from server.domain import Answer, Json, ParsedRequest
 from server.errors import EngineError
@@ -31,6 +32,7 @@ def parse_count_request(raw: bytes) -> ParsedRequest:
     if (effort := told.get("reasoning_effort")) is not None:
         # What vLLM makes of it for a chat.
         asked["chat_template_kwargs"] = {"reasoning_effort": effort, "enable_thinking": effort != "none"}
+    check_bounds(asked)
     images = tuple(conversation.images)
     return ParsedRequest("tokenize", model, False, None, conversation.text_bytes, images, asked)
 
