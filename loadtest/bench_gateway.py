@@ -24,6 +24,7 @@ from loadtest.gateway.measure import measure_memory, measure_run, measure_stream
 from loadtest.gateway.page import make_page, table_of_runs
 from loadtest.gateway.processes import Gateway, gateway, stub
 from loadtest.gateway.result import DIRECT, LARGE, LOW, OURS, Result
+from loadtest.gateway.yardsticks import measure_yardsticks
 
 # Where each stage's function is looked up when it is called. Base64 inside a body is met before the rest is parsed.
 STAGES = {
@@ -77,6 +78,7 @@ def bench(sources: dict[str, Path], rounds: int, names: Collection[str]) -> Resu
             measure_round(rotated(plain, number), rotated(large, number), upstream, bodies, result)
             print(f"round {number + 1}\n{table_of_runs(result.runs)}", flush=True)
         small, held = make_body(make_jpeg(SIZES["50 KB"])), make_body(make_jpeg(SIZES["4 MB"]), model="held")
+        result.yardsticks = measure_yardsticks(make_jpeg(SIZES["4 MB"]))
         for _ in range(rounds):
             for name, source in sources.items():
                 fresh = functools.partial(gateway, source, upstream, {})

@@ -25,6 +25,7 @@ from server.errors import ConfigError
 from server.images.addresses import Network
 from server.images.inspect import enable_formats
 from server.images.tokens import QwenTokenRule
+from server.loop_turns import LoopTurns
 from server.memory import ByteBudget
 from server.metrics import Metrics
 from server.pipeline import Pipeline
@@ -34,6 +35,8 @@ from server.wiring.images import make_images, make_videos
 from server.wiring.keys import make_jwks, make_key_file, make_keys
 
 log = logging.getLogger("fovea")
+# Of moving a picture on, each time that the event loop comes round.
+LARGE_STEPS = 4
 
 
 def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
@@ -54,7 +57,8 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         """What needs the running event loop is built here, and taken down in reverse order."""
         asyncio.get_running_loop().set_exception_handler(log_loop_fault)
-        pool = make_pool(settings, metrics)
+        turns = LoopTurns(LARGE_STEPS)
+        pool = make_pool(settings, metrics, turns)
         admission = settings.admission
         gate = Gate(admission.max_running, admission.max_waiting, admission.wait_timeout_s, metrics)
         http = settings.http
@@ -65,7 +69,7 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
         videos = make_videos(settings, metrics, network or Network())
         pipeline = Pipeline(images, videos, prices, gate, pool, metrics)
         endpoints = [
-            (path, CompletionEndpoint(surface, limits, bodies, keys, pipeline, pool, metrics, budget))
+            (path, CompletionEndpoint(surface, limits, bodies, keys, pipeline, pool, metrics, budget, turns))
             for path, surface in SURFACES.items()
         ]
         metrics_keys = keys if settings.auth.protect_metrics else None
@@ -138,8 +142,8 @@ def make_server_options(http: HttpSettings) -> dict[str, Any]:
     }
 
 
-def make_pool(settings: Settings, metrics: Metrics) -> EnginePool:
+def make_pool(settings: Settings, metrics: Metrics, turns: LoopTurns) -> EnginePool:
     engines = settings.engines
     timeouts = EngineTimeouts(engines.connect_timeout_s, engines.first_byte_timeout_s, engines.idle_timeout_s)
-    clients = [EngineClient(f"engine-{i}", url, timeouts) for i, url in enumerate(engines.urls)]
+    clients = [EngineClient(f"engine-{i}", url, timeouts, turns) for i, url in enumerate(engines.urls)]
     return EnginePool(clients, engines.poll_s, metrics)

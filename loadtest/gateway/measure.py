@@ -1,6 +1,7 @@
 """The measurements themselves: each asks one subject, the gateway or the upstream, and notes what came of it."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,16 +17,23 @@ from loadtest.gateway.result import Memory, Run, StageTimes, Streams
 STREAMS, UPLOADS_PER_S = 16, 8
 # Memory at rest is that of a process which has seen some traffic.
 SEEN_BEFORE = 50
+SETTLE_S = 0.1  # for the watch to begin to feel
 
 
 def measure_run(
     subject: str, port: int, watch: Gateway | None, name: str, body: bytes, count: int, callers: int
 ) -> tuple[Run, list[StageTimes]]:
-    """`count` requests by `callers`. Stages are told apart where requests come one at a time."""
+    """`count` requests by `callers`, and, of a gateway, as many again while its loop is felt. Stages are told apart
+    where requests come one at a time."""
     if watch:
         watch.tell()
     replies, took_s = uvloop.run(closed_loop(port, [make_request(body)] * count, callers))
-    told: dict[str, Any] = watch.tell() if watch else {}
+    told: dict[str, Any] = watch.tell(then_feel=True) if watch else {}
+    if watch:
+        time.sleep(SETTLE_S)
+        uvloop.run(closed_loop(port, [make_request(body)] * count, callers))
+        felt = watch.tell()
+        told |= {name: felt[name] for name in ("stalls_ms", "own_stalls_ms")}
     took_ms = [reply.took_s * 1000 for reply in replies]
     run = Run(
         subject,

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
-from loadtest.gateway.result import DIRECT, LARGE, LOW, OURS, Memory, Result, Run, StageTimes, Streams
+from loadtest.gateway.result import DIRECT, LARGE, LOW, OURS, Memory, Result, Run, StageTimes, Streams, Yardstick
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -31,8 +31,8 @@ default.
 
 CPU is that of the gateway's whole process, in user and kernel, for one request. A stall is a time in which its
 event loop did not come round, the longest in a run; "own" is as much of it as its thread was running: the rest it
-waited for a CPU, which callers and upstream want too, or for the interpreter. The loop is felt every millisecond.
-Faults are pages that the kernel had to hand out.
+waited for a CPU, which callers and upstream want too, or for the interpreter. The loop is felt every millisecond,
+in requests of their own: feeling it costs CPU. Faults are pages that the kernel had to hand out.
 
 {table_of_runs(result.runs)}
 
@@ -43,6 +43,13 @@ HTTP, and the kernel's copies to and from sockets; what a stage calls is not cou
 what one CPU could do of that stage alone.
 
 {table_of_stages(result.stages)}
+
+## Yardsticks
+
+What some things that cannot be left out take of this machine by themselves, of the 4 MB picture, in ms of CPU. A
+machine's figures above are worth what these are: where they differ, so will those.
+
+{table_of_yardsticks(result.yardsticks)}
 
 ## Copies
 
@@ -129,6 +136,11 @@ def table_of_stages(stages: Sequence[StageTimes]) -> str:
         half, most = middle(mine, lambda s: s.median_ms), middle(mine, lambda s: s.p99_ms)
         lines.append(f"| {body} | {stage} | {half:.3f} | {most:.3f} | {1000 / half:,.0f} |")
     return "\n".join(lines)
+
+
+def table_of_yardsticks(yardsticks: Sequence[Yardstick]) -> str:
+    rows = [f"| {each.what} | {each.ms:.2f} |" for each in yardsticks]
+    return "\n".join(["| | CPU, ms |", "| --- | ---: |", *rows])
 
 
 def table_of_memory(memory: Sequence[Memory]) -> str:

@@ -20,15 +20,16 @@ START_TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A gateway with its watch; `tell` says what it did since it was last asked."""
+    """A gateway with its watch; `tell` says what it did since it was last asked. From then on the watch feels the
+    loop, at a price, or does not."""
 
     port: int
     process: "subprocess.Popen[str]"
 
-    def tell(self) -> dict[str, Any]:
+    def tell(self, then_feel: bool = False) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write("\n")
+        self.process.stdin.write("feel\n" if then_feel else "rest\n")
         self.process.stdin.flush()
         told: dict[str, Any] = json.loads(self.process.stdout.readline())
         return told

@@ -65,6 +65,14 @@ class Memory:
         return (self.peak_mb - self.idle_mb) / self.body_mb / self.uploads
 
 
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """What one thing takes of this machine by itself, in ms of CPU: of the 4 MB picture, or of its body."""
+
+    what: str
+    ms: float
+
+
 @dataclass(slots=True)
 class Result:
     """`others` is the share of the machine's CPUs that processes not of this benchmark had meanwhile."""
@@ -78,4 +86,5 @@ class Result:
     stages: list[StageTimes] = field(default_factory=list)
     streams: list[Streams] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
+    yardsticks: list[Yardstick] = field(default_factory=list)
     others: float = 0.0

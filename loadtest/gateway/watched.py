@@ -24,6 +24,7 @@ from typing import Any
 import uvicorn
 
 TICK_S = 0.001
+REST_S = 0.05
 KEPT_STALLS = 100
 
 
@@ -40,11 +41,16 @@ class Watch:
         self._inner = threading.local()
         self._stalls: list[tuple[float, float]] = []
         self._ticks = 0
+        self.feeling = False
         self._before = self._usage()
 
     async def feel(self) -> None:
-        """Note how much later than asked the loop comes round, and how much CPU its thread took meanwhile."""
+        """Note how much later than asked the loop comes round, and how much CPU its thread took meanwhile. That
+        costs CPU of its own: only while `feeling`."""
         while True:
+            if not self.feeling:
+                await asyncio.sleep(REST_S)
+                continue
             asked, cpu = time.perf_counter(), time.thread_time()
             await asyncio.sleep(TICK_S)
             late_s = time.perf_counter() - asked - TICK_S
@@ -123,8 +129,10 @@ def memory_mb(name: str) -> float:
 
 
 def answer_lines(watch: Watch) -> None:
-    for _ in sys.stdin:
-        print(json.dumps(watch.tell()), flush=True)
+    for line in sys.stdin:
+        told = watch.tell()
+        watch.feeling = line == "feel\n"
+        print(json.dumps(told), flush=True)
 
 
 def feel_the_loop(server: Any, watch: Watch) -> None:

@@ -20,6 +20,7 @@ from server.api.wire import ClientLeft, read_body, require_json
 from server.domain import ParsedRequest, Tenant
 from server.engines.pool import EnginePool
 from server.errors import GatewayError, NoEngineReady, UnknownModel, UnknownRoute, WrongMethod
+from server.loop_turns import LoopTurns
 from server.memory import ByteBudget, Holding
 from server.metrics import Metrics
 from server.pipeline import Pipeline
@@ -47,9 +48,11 @@ class CompletionEndpoint:
         pool: EnginePool,
         metrics: Metrics,
         budget: ByteBudget,
+        turns: LoopTurns,
     ) -> None:
         self._surface = surface
         self._limits = limits
+        self._turns = turns
         self._bodies = bodies
         self._budget = budget
         self._keys = keys
@@ -64,7 +67,8 @@ class CompletionEndpoint:
                 raise WrongMethod("Use POST here.")
             tenant = await self._keys.authenticate(scope["headers"], "inference")
             require_json(scope)
-            raw = await read_body(scope, receive, self._limits.max_bytes, self._limits.timeout_s, holding)
+            limits = self._limits
+            raw = await read_body(scope, receive, limits.max_bytes, limits.timeout_s, holding, self._turns)
             account.start_clock()
             request = await self._bodies.parse(self._surface.parse, raw)
             del raw

@@ -5,6 +5,7 @@ import asyncio
 from starlette.types import Receive, Scope
 
 from server.errors import BodyTooLarge, CallerError, WrongMediaType
+from server.loop_turns import LoopTurns
 from server.memory import Holding
 from server.record import current_record
 
@@ -30,7 +31,9 @@ def require_json(scope: Scope) -> None:
         raise WrongMediaType("Send the body without content-encoding.")
 
 
-async def read_body(scope: Scope, receive: Receive, max_bytes: int, timeout_s: float, holding: Holding) -> bytes:
+async def read_body(
+    scope: Scope, receive: Receive, max_bytes: int, timeout_s: float, holding: Holding, turns: LoopTurns
+) -> bytes:
     """The whole body, for whose bytes `holding` has a permit before any is read (for the most that it may be,
     where its length is not told). Raises BodyTooLarge, before reading where it is; BusyError; CallerError;
     ClientLeft.
@@ -45,6 +48,8 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, timeout_s: f
     try:
         async with asyncio.timeout(timeout_s):
             while True:
+                if held:
+                    await turns.take()
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientLeft

@@ -17,6 +17,7 @@ from server.errors import (
     EngineError,
     EngineTimeout,
 )
+from server.loop_turns import LoopTurns
 
 PATHS: Mapping[Route, str] = {
     "chat": "/v1/chat/completions",
@@ -67,8 +68,9 @@ def engine_errors(engine: str) -> Iterator[None]:
 class EngineClient:
     """Keeps connections to one engine. `name` is what callers and metrics see; the URL stays inside."""
 
-    def __init__(self, name: str, url: str, timeouts: EngineTimeouts) -> None:
+    def __init__(self, name: str, url: str, timeouts: EngineTimeouts, turns: LoopTurns) -> None:
         self.name = name
+        self._turns = turns
         self._timeouts = timeouts
         self._session = aiohttp.ClientSession(
             base_url=url.rstrip("/") + "/",
@@ -129,7 +131,7 @@ class EngineClient:
         with engine_errors(self.name):
             response = await self._session.post(
                 PATHS[request.route].lstrip("/"),
-                data=JsonChunks(request.payload),
+                data=JsonChunks(request.payload, self._turns),
                 headers=request.headers,
                 timeout=aiohttp.ClientTimeout(
                     total=None,

@@ -10,6 +10,7 @@ import orjson
 from aiohttp.abc import AbstractStreamWriter
 
 from server.domain import ImageSource, LoadedImage, LoadedVideo, ParsedRequest, Payload
+from server.loop_turns import TURN_BYTES, LoopTurns
 from server.marks import make_mark, split_at_marks
 
 Media = LoadedImage | LoadedVideo
@@ -47,17 +48,25 @@ def write_media(source: ImageSource, media: Media, encoded: str) -> None:
 
 
 class JsonChunks(aiohttp.payload.Payload):
-    """Sends chunks one after another, without joining them; a second attempt may send them again."""
+    """Sends chunks one after another, without joining them, large ones in several turns; a second attempt may send
+    them again."""
 
     _autoclose = True
 
-    def __init__(self, chunks: Payload) -> None:
+    def __init__(self, chunks: Payload, turns: LoopTurns) -> None:
         super().__init__(chunks, content_type="application/json")
         self._size = sum(map(len, chunks))
+        self._turns = turns
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         for chunk in self._value:
-            await writer.write(chunk)
+            if len(chunk) <= TURN_BYTES:
+                await writer.write(chunk)
+                continue
+            view = memoryview(chunk)
+            for start in range(0, len(chunk), TURN_BYTES):
+                await self._turns.take()
+                await writer.write(view[start : start + TURN_BYTES])
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         raise TypeError("a payload is for sending")

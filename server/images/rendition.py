@@ -18,9 +18,6 @@ from server.images.tokens import QwenTokenRule
 # Part of every identity: raise it when the same plan comes to other pixels.
 VERSION = 2
 JPEG_QUALITY = 95
-# Up to here what was a JPEG becomes a PNG, so that a small copy loses nothing more; above, encoding one takes
-# longer than all the rest.
-LOSSLESS_JPEG_PIXELS = 500_000
 # libjpeg halves a picture (twice, three times) where that leaves it this much larger than what it is resized to.
 SPARE = 1.5
 
@@ -98,7 +95,7 @@ def render(data: bytes, kind: Format, plan: Plan, max_bytes: int) -> Rendition:
     """What the plan leads to. CPU-bound, and holds up to seven bytes a pixel: call it in the decode pool.
 
     It becomes a PNG, which loses nothing. Two things become a JPEG, and `lossy`: a PNG that would have more than
-    `max_bytes`, and a JPEG that stays so large that losing nothing would cost more than it is worth. Raises
+    `max_bytes`, and what was a JPEG, of which losing nothing more would cost more than it is worth. Raises
     ImageError, ImageTooLarge.
     """
     try:
@@ -110,7 +107,7 @@ def render(data: bytes, kind: Format, plan: Plan, max_bytes: int) -> Rendition:
     except BROKEN as problem:
         raise ImageError("The image is broken or cut short.") from problem
     made = None
-    if kind != "jpeg" or plain.width * plain.height <= LOSSLESS_JPEG_PIXELS:
+    if kind != "jpeg":
         made = Rendition(as_png(plain), "image/png", plain.width, plain.height)
     if made is None or len(made.data) > max_bytes:
         made = Rendition(as_jpeg(plain), "image/jpeg", plain.width, plain.height, lossy=True)

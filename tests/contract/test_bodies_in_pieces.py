@@ -20,9 +20,8 @@ RAW = orjson.dumps(BODY)
 def test_a_body_in_pieces_is_the_body(piece: int, chunked: bool) -> None:
     engine = FakeEngine()
     length = "transfer-encoding: chunked" if chunked else f"content-length: {len(RAW)}"
-    head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    )
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json"
+    head += "\r\nconnection: close\r\n"
     pieces = [RAW[start : start + piece] for start in range(0, len(RAW), piece)]
     with serving(engine.app) as engine_url, gateway(engine_url) as url:
         host, _, port = url.removeprefix("http://").partition(":")

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from server.domain import Cost, LoadedImage, Payload, Permit, ReadyRequest
 from server.engines.client import EngineClient, EngineTimeouts
 from server.engines.payload import JsonChunks, make_payload
+from server.loop_turns import TURN_BYTES, LoopTurns
 from tests.fakes.serve import serving
 from tests.unit.engines.parsed import parsed
 
@@ -43,12 +44,20 @@ class Sink:
 
 async def test_chunks_are_written_one_by_one_and_again_for_a_second_engine() -> None:
     chunks: Payload = (b"{", memoryview(b"QUJD"), b"}")
-    body = JsonChunks(chunks)
+    body = JsonChunks(chunks, LoopTurns(4))
     assert body.size == 6
     for _ in range(2):
         sink = Sink()
         await body.write_with_length(sink, None)  # type: ignore[arg-type]
         assert all(sent is chunk for sent, chunk in zip(sink.written, chunks, strict=True))
+
+
+async def test_large_chunks_are_written_in_turns() -> None:
+    chunks: Payload = (b"{", memoryview(bytes(range(256)) * 3000), b"}")
+    sink = Sink()
+    await JsonChunks(chunks, LoopTurns(1)).write(sink)  # type: ignore[arg-type]
+    assert [len(sent) for sent in sink.written] == [1, TURN_BYTES, TURN_BYTES, 768_000 - 2 * TURN_BYTES, 1]
+    assert b"".join(sink.written) == b"".join(chunks)
 
 
 class Buffer(bytearray):
@@ -68,7 +77,7 @@ async def test_once_the_answer_begins_nothing_of_the_body_is_held() -> None:
     ready = ReadyRequest("chat", "demo", False, Cost(0, 0, 0), "a", payload, {"content-type": "application/json"})
     del buffer, payload
     with serving(Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])) as url:
-        client = EngineClient("engine-0", url, EngineTimeouts(5, 30, 30))
+        client = EngineClient("engine-0", url, EngineTimeouts(5, 30, 30), LoopTurns(4))
         async with client.send(ready, Permit(ready.cost)):
             ready.forget()
             await asyncio.sleep(0)

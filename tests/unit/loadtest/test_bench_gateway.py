@@ -9,8 +9,9 @@ import pytest
 from loadtest.bench_gateway import STAGES
 from loadtest.gateway.bodies import make_body, make_jpeg
 from loadtest.gateway.page import make_page
-from loadtest.gateway.result import DIRECT, OURS, Memory, Result, Run, StageTimes, Streams
+from loadtest.gateway.result import DIRECT, OURS, Memory, Result, Run, StageTimes, Streams, Yardstick
 from loadtest.gateway.watched import Watch, time_stages
+from loadtest.gateway.yardsticks import measure_yardsticks
 from server.api.parse import parse_request
 from server.api.splice import parse_around_pictures
 
@@ -46,8 +47,16 @@ def test_a_stage_is_not_charged_with_the_stages_that_it_calls() -> None:
     assert watch.tell()["stages_ms"] == {}
 
 
+def test_yardsticks_are_of_the_picture_that_is_given() -> None:
+    small, large = (measure_yardsticks(make_jpeg(size)) for size in (20_000, 400_000))
+    assert [each.what for each in small] == [each.what for each in large]
+    assert all(each.ms > 0 for each in large)
+    assert small[-1].ms < large[-1].ms  # decoding it whole
+
+
 async def test_the_watch_sees_a_loop_that_stands_still() -> None:
     watch = Watch()
+    watch.feeling = True
     feeling = asyncio.create_task(watch.feel())
     await asyncio.sleep(0.01)
     burn(0.05)
@@ -73,7 +82,9 @@ def test_the_page_holds_every_subject_body_and_stage() -> None:
         result.streams.append(Streams(subject, 17, 3200, 1.0, 2.0, 3.0))
     result.stages.append(StageTimes("4 MB", "digest", 64, 0.5, 0.625))
     result.memory += [Memory(OURS, 16, 5.0, 70.0, 230.0), Memory(OURS, 16, 5.0, 70.0, 150.0)]
+    result.yardsticks.append(Yardstick("a walk", 1.5))
     page = make_page(result)
+    assert "| a walk | 1.50 |" in page
     assert "| 16 uploads at once: loop stalls under 6 ms | 0.5 ms (own) | met |" in page
     assert "| memory at its peak under 3 bodies' worth, 16 held | 1.50 | met |" in page
     assert "CPU under 8 ms" not in page  # nothing was measured with one caller

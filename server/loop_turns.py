@@ -1,0 +1,43 @@
+"""Shares the event loop out among requests that move much: otherwise all that are ready are served in one go, and
+whoever streams waits for them all."""
+
+import asyncio
+from collections import deque
+
+# Bytes that are moved in one turn, at most: some tenths of a millisecond.
+TURN_BYTES = 256 * 1024
+
+
+class LoopTurns:
+    """Lets at most `most` large steps happen each time that the loop comes round; the rest wait in their order.
+
+    A step is what follows a turn up to the next `await` that waits. Nobody holds a turn: who is slow to use one
+    keeps it from nobody.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._taken < self._most:
+            if not self._taken:
+                loop.call_soon(self._come_round)
+            self._taken += 1
+            return
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _come_round(self) -> None:
+        """Once a round, for as long as turns are taken."""
+        self._taken = 0
+        while self._waiting and self._taken < self._most:
+            turn = self._waiting.popleft()
+            if not turn.done():  # its task was cancelled
+                turn.set_result(None)
+                self._taken += 1
+        if self._taken:
+            asyncio.get_running_loop().call_soon(self._come_round)
