@@ -15,6 +15,8 @@ KeyScope = Literal["inference", "files", "admin"]
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:|=+-]{0,127}")
 TENANT_RULE = "letters, digits and . _ @ : | = + -, at most 128, a letter or digit first"
 
+# A body as it came.
+Raw = bytes | bytearray
 # A body in pieces, to be sent one after another.
 Payload = tuple[bytes | memoryview, ...]
 

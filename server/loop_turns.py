@@ -3,6 +3,7 @@ whoever streams waits for them all."""
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 # Bytes that are moved in one turn, at most: some tenths of a millisecond.
 TURN_BYTES = 256 * 1024
@@ -21,15 +22,26 @@ class LoopTurns:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def take(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._taken < self._most:
-            if not self._taken:
-                loop.call_soon(self._come_round)
-            self._taken += 1
-            return
-        turn = loop.create_future()
+        if not self.take_now():
+            await self._wait()
+
+    def take_now(self) -> bool:
+        """Whether there was a turn to take, which now is taken."""
+        if self._taken >= self._most:
+            return False
+        if not self._taken:
+            asyncio.get_running_loop().call_soon(self._come_round)
+        self._taken += 1
+        return True
+
+    def when_free(self, step: Callable[[], None]) -> None:
+        """Take the next turn for `step`."""
+        self._wait().add_done_callback(lambda _: step())
+
+    def _wait(self) -> asyncio.Future[None]:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
-        await turn
+        return turn
 
     def _come_round(self) -> None:
         """Once a round, for as long as turns are taken."""

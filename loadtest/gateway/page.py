@@ -54,11 +54,12 @@ machine's figures above are worth what these are: where they differ, so will tho
 ## Copies
 
 The base64 of a picture in a data URL is in memory once, as the body that came: it is decoded where it lies, and
-written to the engine from there (`server/api/splice.py`). What is still copied: from the kernel into the body
-(uvloop's buffer, httptools' pieces, their joining), the decoded picture, which is needed to look at it and let go
-before the body is sent, and back into the kernel. Base64 is made a second time where the engine's must be another:
-for pictures by URL or file id, and for those that are drawn anew. Where a caller breaks base64 into lines or writes
-`/` as `\\/`, the whole body is parsed.
+written to the engine from there (`server/api/splice.py`). The kernel writes it where it stays
+(`server/api/in_place.py`), all but what came before its permit: that, at most some hundred kilobytes, is copied by
+uvloop, httptools and into its place. What else is made: the decoded picture, which is needed to look at it and let
+go before the body is sent; and the kernel's own copies on both sides. Base64 is made a second time where the engine's
+must be another: for pictures by URL or file id, and for those that are drawn anew. Where a caller breaks base64 into
+lines or writes `/` as `\\/`, the whole body is parsed.
 
 ## Memory
 

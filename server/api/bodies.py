@@ -4,7 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from server.api.splice import Parse, parse_around_pictures
-from server.domain import ParsedRequest
+from server.domain import ParsedRequest, Raw
 
 # Up to here parsing takes about a millisecond at most, whatever is in the body; a thread costs a tenth of one, and
 # more where CPUs are busy.
@@ -21,7 +21,7 @@ class BodyParser:
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def parse(self, parse: Parse, raw: bytes) -> ParsedRequest:
+    async def parse(self, parse: Parse, raw: Raw) -> ParsedRequest:
         """Raises what `parse` does."""
         if len(raw) < LEAST_BYTES:
             return parse_around_pictures(parse, raw)

@@ -9,11 +9,15 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from server.api.in_place import BodyInPlace
 from server.api.problems import problem_body
+from server.api.wire import IN_PLACE
 from server.errors import GatewayError, HeadTooLarge, HeadTooSlow, MalformedHttp, TooManyConnections
+from server.loop_turns import LoopTurns
 
 MOST_HEADERS = 128
 MOST_PIPELINED = 16
@@ -63,6 +67,8 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()
         self.resume_writing()
+        if self.scope is not None:
+            self.scope.pop("extensions", None)  # it holds this connection, which holds it
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -104,6 +110,7 @@ class BoundedHttp(HttpToolsProtocol):
         fault = ambiguity(self.parser.get_http_version(), self.url, self.headers)
         if fault:
             self._stop(MalformedHttp(fault))
+        self.scope["extensions"] = {IN_PLACE: {"read": self.read_in_place}}
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -117,6 +124,22 @@ class BoundedHttp(HttpToolsProtocol):
         if len(body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
         cycle.message_event.set()
+
+    async def read_in_place(self, place: memoryview, turns: LoopTurns) -> bool:
+        """Fill `place` with the rest of the body that is being read, whose length that is; False where the caller
+        has left. What has come of it before must have been taken."""
+        if self.transport.is_closing():
+            return False
+        self.flow.pause_reading()
+        return await BodyInPlace(self, self.transport, place, turns).read()
+
+    def body_is_in_place(self, whole: bool) -> None:
+        """A parser that has not seen the body's end takes whatever comes for more of it: right where it was given
+        up, since the connection is closed soon. Where it is whole, another one begins behind it."""
+        if whole:
+            self.parser = httptools.HttpRequestParser(self)
+            self.on_message_complete()
+        self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

@@ -13,7 +13,7 @@ import orjson
 from server.api.parsing import chat, completions, responses, tokenize
 from server.api.parsing.bounds import check_bounds
 from server.api.parsing.fields import read_max_tokens, read_model, read_stream, refuse_fields
-from server.domain import ImageSource, Json, ParsedRequest, Route
+from server.domain import ImageSource, Json, ParsedRequest, Raw, Route
 from server.errors import MalformedBody
 
 # Three bytes of a body ("[],") become sixty of Python's: 32 MiB could take 20 times as much before a field is read.
@@ -39,7 +39,7 @@ SHAPES: dict[Route, Shape] = {
 }
 
 
-def parse_request(route: Route, raw: bytes) -> ParsedRequest:
+def parse_request(route: Route, raw: Raw) -> ParsedRequest:
     """Parse and check one body. Raises MalformedBody, FieldRefused or CallerError, naming the part at fault."""
     body = parse_json(raw)
     shape = SHAPES[route]
@@ -53,7 +53,7 @@ def parse_request(route: Route, raw: bytes) -> ParsedRequest:
     return ParsedRequest(route, model, stream, max_tokens, text_bytes, images, body, videos)
 
 
-def parse_json(raw: bytes) -> Json:
+def parse_json(raw: Raw) -> Json:
     """One JSON object. Raises MalformedBody."""
     if sum(raw.count(sign) for sign in b",[{") > MOST_VALUES:
         raise MalformedBody(f"The body holds more than {MOST_VALUES} values.")

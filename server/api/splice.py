@@ -21,11 +21,11 @@ from dataclasses import replace
 
 import pybase64
 
-from server.domain import ImageSource, InlineImage, ParsedRequest
+from server.domain import ImageSource, InlineImage, ParsedRequest, Raw
 from server.errors import GatewayError
 from server.marks import MARK_CHARS, make_mark, make_nonce
 
-Parse = Callable[[bytes], ParsedRequest]
+Parse = Callable[[Raw], ParsedRequest]
 
 URL, FIELD = b";base64,", b'"data":'
 # What stands before a run; where `data` is no string, neither does.
@@ -37,7 +37,7 @@ REACH_BYTES = 256 * 1024
 MOST_LOOKS = 64
 
 
-def parse_around_pictures(parse: Parse, raw: bytes, least_chars: int = LEAST_CHARS) -> ParsedRequest:
+def parse_around_pictures(parse: Parse, raw: Raw, least_chars: int = LEAST_CHARS) -> ParsedRequest:
     """What `parse` makes of `raw`, or raises; images that were cut out are `inline` in their sources."""
     nonce = make_nonce()
     rest, runs = cut(raw, nonce, least_chars)
@@ -48,14 +48,14 @@ def parse_around_pictures(parse: Parse, raw: bytes, least_chars: int = LEAST_CHA
     return parse(raw)
 
 
-def parse_rest(parse: Parse, rest: bytes, nonce: str) -> ParsedRequest | None:
+def parse_rest(parse: Parse, rest: Raw, nonce: str) -> ParsedRequest | None:
     try:
         return replace(parse(rest), nonce=nonce)
     except GatewayError:
         return None
 
 
-def cut(raw: bytes, nonce: str, least_chars: int) -> tuple[bytes, list[InlineImage]]:
+def cut(raw: Raw, nonce: str, least_chars: int) -> tuple[Raw, list[InlineImage]]:
     """The body with marks in place of its runs of `least_chars` or more; these runs in order, as views of `raw`."""
     view = memoryview(raw)
     pieces: list[bytes | memoryview] = []
@@ -75,7 +75,7 @@ def cut(raw: bytes, nonce: str, least_chars: int) -> tuple[bytes, list[InlineIma
     return b"".join((*pieces, view[kept_from:])) if runs else raw, runs
 
 
-def find_run(raw: bytes, at: int) -> int:
+def find_run(raw: Raw, at: int) -> int:
     """Where the next run may begin, -1 where none is near."""
     url = raw.find(URL, at, at + REACH_BYTES)
     field = raw.find(FIELD, at, url if url >= 0 else at + REACH_BYTES)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from starlette.responses import Response
 
-from server.domain import Answer, ParsedRequest
+from server.domain import Answer, ParsedRequest, Raw
 from server.errors import GatewayError
 
 
@@ -31,7 +31,7 @@ class Surface:
     """
 
     label: str
-    parse: Callable[[bytes], ParsedRequest]
+    parse: Callable[[Raw], ParsedRequest]
     wording: Wording
     last_event: bytes = b"data: [DONE]\n\n"
     tell: Callable[[Answer], Awaitable[Answer]] = as_it_is

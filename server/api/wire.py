@@ -4,10 +4,14 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
+from server.domain import Raw
 from server.errors import BodyTooLarge, CallerError, WrongMediaType
-from server.loop_turns import LoopTurns
+from server.loop_turns import TURN_BYTES, LoopTurns
 from server.memory import Holding
 from server.record import current_record
+
+# In a request's extensions (ASGI): how the rest of its body may be read by the connection itself.
+IN_PLACE = "fovea.body_in_place"
 
 
 class ClientLeft(Exception):
@@ -33,34 +37,65 @@ def require_json(scope: Scope) -> None:
 
 async def read_body(
     scope: Scope, receive: Receive, max_bytes: int, timeout_s: float, holding: Holding, turns: LoopTurns
-) -> bytes:
+) -> Raw:
     """The whole body, for whose bytes `holding` has a permit before any is read (for the most that it may be,
     where its length is not told). Raises BodyTooLarge, before reading where it is; BusyError; CallerError;
     ClientLeft.
     """
     declared = header(scope, b"content-length")
-    permitted = int(declared) if declared is not None and declared.isdecimal() else max_bytes
+    length = int(declared) if declared is not None and declared.isdecimal() else None
+    permitted = max_bytes if length is None else length
     if permitted > max_bytes:
         raise BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
     await holding.take(permitted)
-    chunks: list[bytes] = []
-    held = 0
     try:
         async with asyncio.timeout(timeout_s):
-            while True:
-                if held:
-                    await turns.take()
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientLeft
-                chunk = message.get("body", b"")
-                held += len(chunk)
-                if held > max_bytes:
-                    raise BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
-                chunks.append(chunk)
-                if not message.get("more_body", False):
-                    holding.give(permitted - held)
-                    current_record().body_bytes = held
-                    return b"".join(chunks)
+            first, more = await next_piece(receive)
+            if not more:
+                body: Raw = first
+            elif (
+                length is not None and length - len(first) > TURN_BYTES and IN_PLACE in scope.get("extensions", ())
+            ):
+                body = await read_in_place(scope, first, length, turns)
+            else:
+                body = await read_pieces(receive, first, max_bytes, turns)
     except TimeoutError as problem:
         raise CallerError(f"The body did not arrive within {timeout_s:g} s.") from problem
+    if len(body) > max_bytes:
+        raise BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
+    holding.give(permitted - len(body))
+    current_record().body_bytes = len(body)
+    return body
+
+
+async def next_piece(receive: Receive) -> tuple[bytes, bool]:
+    """And whether there is more. Raises ClientLeft."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientLeft
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def read_pieces(receive: Receive, first: bytes, max_bytes: int, turns: LoopTurns) -> bytes:
+    chunks, held, more = [first], len(first), True
+    while more:
+        await turns.take()
+        chunk, more = await next_piece(receive)
+        held += len(chunk)
+        if held > max_bytes:
+            raise BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def read_in_place(scope: Scope, first: bytes, length: int, turns: LoopTurns) -> bytearray:
+    """By the connection itself (`server.api.in_place`): nothing may come between what was received and this."""
+    body = bytearray(length)
+    body[: len(first)] = first
+    if not await scope["extensions"][IN_PLACE]["read"](memoryview(body)[len(first) :], turns):
+        raise ClientLeft
+    return body
+
+
+def can_be_in_place(scope: Scope) -> bool:
+    return IN_PLACE in scope.get("extensions", ())

@@ -10,10 +10,12 @@ import orjson
 from aiohttp.abc import AbstractStreamWriter
 
 from server.domain import ImageSource, LoadedImage, LoadedVideo, ParsedRequest, Payload
-from server.loop_turns import TURN_BYTES, LoopTurns
+from server.loop_turns import LoopTurns
 from server.marks import make_mark, split_at_marks
 
 Media = LoadedImage | LoadedVideo
+# Handed to the kernel in one turn of the loop's, at most.
+SEND_BYTES = 1024 * 1024
 
 
 def make_payload(request: ParsedRequest, media: Sequence[Media]) -> Payload:
@@ -60,13 +62,13 @@ class JsonChunks(aiohttp.payload.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         for chunk in self._value:
-            if len(chunk) <= TURN_BYTES:
+            if len(chunk) <= SEND_BYTES:
                 await writer.write(chunk)
                 continue
             view = memoryview(chunk)
-            for start in range(0, len(chunk), TURN_BYTES):
+            for start in range(0, len(chunk), SEND_BYTES):
                 await self._turns.take()
-                await writer.write(view[start : start + TURN_BYTES])
+                await writer.write(view[start : start + SEND_BYTES])
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         raise TypeError("a payload is for sending")

@@ -12,13 +12,13 @@ from server.api.messages.words import parse_object
 from server.api.parse import parse_json
 from server.api.parsing.bounds import check_bounds
 from server.api.parsing.fields import read_model, refuse_fields
-from server.domain import Answer, Json, ParsedRequest
+from server.domain import Answer, Json, ParsedRequest, Raw
 from server.errors import EngineError
 
 FIELDS = frozenset("model messages system tools tool_choice thinking output_config cache_control".split())
 
 
-def parse_count_request(raw: bytes) -> ParsedRequest:
+def parse_count_request(raw: Raw) -> ParsedRequest:
     """Parse, check and translate one body. Raises MalformedBody, FieldRefused or CallerError."""
     body = parse_json(raw)
     refuse_fields(body, FIELDS, "")

@@ -10,7 +10,7 @@ from server.api.messages.tools import translate_offer
 from server.api.parse import parse_json
 from server.api.parsing.bounds import check_bounds
 from server.api.parsing.fields import read_max_tokens, read_model, read_stream, refuse_fields
-from server.domain import Json, ParsedRequest
+from server.domain import Json, ParsedRequest, Raw
 from server.errors import CallerError
 
 # Of no meaning to an engine: who asks, what to cache, and which queue of Anthropic's to wait in.
@@ -21,7 +21,7 @@ TRANSLATED = frozenset(
 FIELDS = TRANSLATED | SAMPLING | IGNORED
 
 
-def parse_messages_request(raw: bytes) -> ParsedRequest:
+def parse_messages_request(raw: Raw) -> ParsedRequest:
     """Parse, check and translate one body. Raises MalformedBody, FieldRefused or CallerError."""
     body = parse_json(raw)
     refuse_fields(body, FIELDS, "")

@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from server.domain import Cost, LoadedImage, Payload, Permit, ReadyRequest
 from server.engines.client import EngineClient, EngineTimeouts
-from server.engines.payload import JsonChunks, make_payload
-from server.loop_turns import TURN_BYTES, LoopTurns
+from server.engines.payload import SEND_BYTES, JsonChunks, make_payload
+from server.loop_turns import LoopTurns
 from tests.fakes.serve import serving
 from tests.unit.engines.parsed import parsed
 
@@ -53,10 +53,10 @@ async def test_chunks_are_written_one_by_one_and_again_for_a_second_engine() -> 
 
 
 async def test_large_chunks_are_written_in_turns() -> None:
-    chunks: Payload = (b"{", memoryview(bytes(range(256)) * 3000), b"}")
+    chunks: Payload = (b"{", memoryview(bytes(range(256)) * 9000), b"}")
     sink = Sink()
     await JsonChunks(chunks, LoopTurns(1)).write(sink)  # type: ignore[arg-type]
-    assert [len(sent) for sent in sink.written] == [1, TURN_BYTES, TURN_BYTES, 768_000 - 2 * TURN_BYTES, 1]
+    assert [len(sent) for sent in sink.written] == [1, SEND_BYTES, SEND_BYTES, 2_304_000 - 2 * SEND_BYTES, 1]
     assert b"".join(sink.written) == b"".join(chunks)
 
 
