@@ -57,9 +57,9 @@ The base64 of a picture in a data URL is in memory once, as the body that came: 
 written to the engine from there (`server/api/splice.py`). The kernel writes it where it stays
 (`server/api/in_place.py`), all but what came before its permit: that, at most some hundred kilobytes, is copied by
 uvloop, httptools and into its place. What else is made: the decoded picture, which is needed to look at it and let
-go before the body is sent; and the kernel's own copies on both sides. Base64 is made a second time where the engine's
-must be another: for pictures by URL or file id, and for those that are drawn anew. Where a caller breaks base64 into
-lines or writes `/` as `\\/`, the whole body is parsed.
+go before the body is sent; and the kernel's own copies on both sides. Base64 is made a second time where the
+engine's must be another: for pictures by URL or file id, and for those that are drawn anew. Where a caller breaks
+base64 into lines or writes `/` as `\\/`, the whole body is parsed.
 
 ## Memory
 
