@@ -143,7 +143,7 @@ async def test_a_large_picture_is_brought_down_once() -> None:
     first, second = await one(scene, LARGE), await one(scene, LARGE)
     assert first == second
     assert (first.width, first.height) == RULE.resized(600, 400)
-    assert first.notes == ("downscaled",)
+    assert first.notes == ("downscaled", "lossy")
     assert scene.decodes.runs == 1
     assert scene.metrics.image_renditions.labels("downscaled")._value.get() == 2
 
@@ -152,7 +152,7 @@ async def test_other_pixels_have_another_identity() -> None:
     scene = Scene()
     high, low = await one(scene, LARGE, detail="high"), await one(scene, LARGE, detail="low")
     assert high.digest != low.digest
-    assert low.notes == ("low-detail",)
+    assert low.notes == ("low-detail", "lossy")
     assert low.width * low.height < high.width * high.height
 
 
