@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import aiohttp
 
+from server.errors import ConfigError
+
 STOP_GATEWAY_S = 40
 READY_POLL_S = 0.3
+OWN_PORTS = (20_000, 32_000)
+TRIES = 100
 
 Report = Callable[[str], None]
 
@@ -31,9 +36,17 @@ class Together:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that nobody listens on. It is below those that the kernel gives to outgoing connections: between now and
+    its use, any program's next connection could take one of them."""
+    for _ in range(TRIES):
+        port = random.randrange(*OWN_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ConfigError(f"no port from {OWN_PORTS[0]} to {OWN_PORTS[1]} is free")
 
 
 def commands(plan: Together) -> dict[str, list[str]]:

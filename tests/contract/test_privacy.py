@@ -249,10 +249,13 @@ def test_lines_cannot_be_forged(scene: Scene) -> None:
     for path in (f"/{forged}", f"/v1/models/{forged}", f"{CHAT}?{forged}"):
         assert httpx2.get(scene.url + path, headers={"x-api-key": KEY}).status_code in (404, 405)
     scene.post(chat(**{"a\r\nlevel=info tenant=root": 1}))
-    wait_until(lambda: len(scene.audited()) == 4)
-    # asyncio's debug mode says now and then that something was slow.
-    lines = [line for line in scene.process.lines[before:] if "asyncio" not in line]
-    assert len(lines) == 4
+
+    def told() -> list[str]:
+        # asyncio's debug mode says now and then that something was slow.
+        return [line for line in scene.process.lines[before:] if "asyncio" not in line]
+
+    wait_until(lambda: len(scene.audited()) == len(told()) == 4)
+    lines = told()
     lines += scene.audit.read_text().splitlines()
     assert all(line.isprintable() and "root" not in line for line in lines)
 
