@@ -13,7 +13,7 @@ class LoopTurns:
     """Lets at most `most` large steps happen each time that the loop comes round; the rest wait in their order.
 
     A step is what follows a turn up to the next `await` that waits. Nobody holds a turn: who is slow to use one
-    keeps it from nobody.
+    keeps it from nobody. As many wait as requests are under way, at most.
     """
 
     def __init__(self, most: int) -> None:

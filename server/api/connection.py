@@ -138,6 +138,8 @@ class BoundedHttp(HttpToolsProtocol):
         up, since the connection is closed soon. Where it is whole, another one begins behind it."""
         if whole:
             self.parser = httptools.HttpRequestParser(self)
+            # As uvicorn sets its first: a last request is answered although something stands behind it.
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             self.on_message_complete()
         self.flow.resume_reading()
 

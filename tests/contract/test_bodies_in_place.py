@@ -108,6 +108,17 @@ def test_a_large_body_may_be_the_last(bench: Bench) -> None:
     bench.check_idle()
 
 
+@pytest.mark.parametrize("before", [[], [SMALL], [LARGE]], ids=["first", "behind small", "behind large"])
+def test_a_last_request_is_answered_although_something_stands_behind_it(bench: Bench, before: list[bytes]) -> None:
+    with bench.caller() as caller:
+        for body in before:
+            caller.sendall(request(body))
+            assert answers(caller, 1).startswith(b"HTTP/1.1 200")
+        caller.sendall(request(SMALL, "connection: close") + b"GET / HTTP/1.1\r\n\r\n")
+        assert answers(caller, 1).startswith(b"HTTP/1.1 200")
+    bench.check_idle()
+
+
 def test_it_may_be_asked_for_first(bench: Bench) -> None:
     with bench.caller() as caller:
         caller.sendall(request(b"", "expect: 100-continue", length=len(LARGE)))

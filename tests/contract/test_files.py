@@ -234,6 +234,7 @@ def test_anthropics_lists_go_on_from_page_to_page(messages: httpx2.Client) -> No
         ("after_id=none", 404, "after_id"),
         ("page=page_a&after_id=a", 400, "page"),
         ("ids[]=a&limit=3", 400, "ids"),
+        ("ids[]=a&after_id=a", 400, "ids"),
         ("&".join(f"ids[]={n}" for n in range(101)), 400, "ids"),
     ],
 )
