@@ -6,6 +6,7 @@ Only the composition root reads them; every part receives its own section.
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -23,6 +24,14 @@ ImageFormat = Literal["jpeg", "png", "webp", "gif", "avif", "tiff", "heic"]
 TokenAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 # Environment names that belong to other programs of ours or point at this file.
 OTHER_NAMES = frozenset({"FOVEA_CONFIG", "FOVEA_ENGINE_PYTHON", "FOVEA_QUANTIZE_PYTHON"})
+
+
+def is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Section(BaseModel):
@@ -44,6 +53,14 @@ class HttpSettings(Section):
     stall_timeout_s: float = Field(60, gt=0, description="time a caller has to read on, before it is cut off")
     max_connections: int = Field(2048, gt=0, description="connections open at once; the next is told 503")
     drain_s: float = Field(30, ge=0, description="time that running answers have after SIGTERM")
+
+    @field_validator("hosts")
+    @classmethod
+    def check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", host, re.ASCII) and not is_address(host):
+                raise ValueError(f"'{host}' is not a name or an address: leave out scheme, port and brackets")
+        return hosts
 
 
 class AuthSettings(Section):

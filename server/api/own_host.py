@@ -23,7 +23,7 @@ class OwnHost:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._is_own(header(scope, b"host")):
-            raise WrongHost("This gateway is not called by that name.")
+            raise WrongHost("This gateway is not called by that name: its operator may add it to http.hosts.")
         await self._app(scope, receive, send)
 
     def _is_own(self, host: str | None) -> bool:

@@ -34,6 +34,7 @@ class FakeEngine:
         self.die_after: int | None = None
         self.pause_s = 0.0
         self.endless = False
+        self.endless_frames = 0
         self.go = threading.Event()
         self.go.set()
         self.chats: list[dict[str, Any]] = []
@@ -140,6 +141,8 @@ class FakeEngine:
     async def _paced(self, events: Iterable[str]) -> AsyncGenerator[str, None]:
         try:
             while self.endless:
+                self.endless_frames += 1
+                await asyncio.sleep(0)  # sending to who has left never waits: nobody would be told
                 yield f": {'x' * 50_000}\n\n"
             for count, event in enumerate(events):
                 if self.die_after is not None and count >= self.die_after:

@@ -187,7 +187,11 @@ def test_who_does_not_read_its_answer_is_cut_off(scene: Scene) -> None:
             connection.sendall(head(b"Content-Length: %d" % len(body)) + body)
             wait_until(lambda: len(scene.engine.seen) == 1, "the engine was not asked")
             wait_until(lambda: scene.metric("fovea_requests_in_flight") == 0, "the request holds on", 20)
-        wait_until(lambda: scene.engine.fake.cancelled > 0, "the engine goes on")
+        running = 'fovea_engine_requests_running{engine="engine-0"}'
+        wait_until(lambda: scene.metric(running) == 0, "the engine goes on")
+        sent = scene.engine.fake.endless_frames
+        time.sleep(0.3)
+        assert scene.engine.fake.endless_frames == sent > 0
     finally:
         scene.engine.fake.endless = False
         scene.engine.seen.clear()

@@ -122,3 +122,18 @@ def test_half_an_identity_provider_is_refused(
         if value is not None:
             monkeypatch.setenv(f"FOVEA_OIDC__{name}", value)
     assert read_settings().asks_for_keys
+
+
+@pytest.mark.parametrize("host", ["api.example", "API.Example", "my_gateway", "10.0.0.1", "::1", "fd00::2"])
+def test_hosts_are_names_and_addresses(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("FOVEA_HTTP__HOSTS", f'["{host}"]')
+    assert read_settings().http.hosts == (host,)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "api.example:443", "https://api.example", "[::1]", "*.example", "a..b", "a b"]
+)
+def test_what_no_caller_could_call_is_refused_as_a_host(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("FOVEA_HTTP__HOSTS", f'["{host}"]')
+    with pytest.raises(ConfigError, match="leave out scheme, port and brackets"):
+        read_settings()
