@@ -18,6 +18,7 @@ from server.api.middleware import ErrorsAsProblems, RequestLog
 from server.api.own_host import OwnHost, is_loopback
 from server.api.routes import BodyLimits, CompletionEndpoint, answer_http_exception, make_probes, make_routes
 from server.api.surfaces import SURFACES, wording_of
+from server.api.terms import TermsReader
 from server.crash import log_loop_fault
 from server.engines.client import EngineClient, EngineTimeouts
 from server.engines.pool import EnginePool
@@ -66,10 +67,11 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
         images = make_images(settings.images, rule, files, metrics, budget, network or Network())
         limits = BodyLimits(http.max_body, http.body_timeout_s)
         bodies = BodyParser()
+        terms = TermsReader(admission.max_timeout_s)
         videos = make_videos(settings, metrics, network or Network())
         pipeline = Pipeline(images, videos, prices, gate, pool, metrics)
         endpoints = [
-            (path, CompletionEndpoint(surface, limits, bodies, keys, pipeline, pool, metrics, budget, turns))
+            (path, CompletionEndpoint(surface, limits, bodies, keys, terms, pipeline, pool, metrics, budget, turns))
             for path, surface in SURFACES.items()
         ]
         metrics_keys = keys if settings.auth.protect_metrics else None

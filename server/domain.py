@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from server.marks import make_nonce
 
@@ -11,6 +11,9 @@ Json = dict[str, Any]
 Route = Literal["chat", "completions", "responses", "tokenize", "detokenize"]
 Detail = Literal["auto", "low", "high"]
 KeyScope = Literal["inference", "files", "admin"]
+# The highest first.
+Priority = Literal["interactive", "standard", "batch"]
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 # What a tenant may be called. It stands in logs, in cache keys and in paths of stores.
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:|=+-]{0,127}")
 TENANT_RULE = "letters, digits and . _ @ : | = + -, at most 128, a letter or digit first"
@@ -25,11 +28,23 @@ Payload = tuple[bytes | memoryview, ...]
 class Tenant:
     """Whom a request belongs to; `name` comes from our key list or a signed token, never from the caller.
 
-    `key` says which of the tenant's keys it came with, for the audit; it tells no tenants apart.
+    `key` says which of the tenant's keys it came with, for the audit; it tells no tenants apart. `priority` is the
+    highest that this key's requests may have, and what they have unless they ask for less; `weight` is the
+    tenant's share of an engine where others wait, too.
     """
 
     name: str
     key: str = field(default="", compare=False)
+    priority: Priority = field(default="standard", compare=False)
+    weight: float = field(default=1.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a caller asks for beside its request. `deadline` (of time.monotonic) ends all of it."""
+
+    priority: Priority = "standard"
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +141,9 @@ class Cost:
         return self.image_tokens + self.text_tokens + self.max_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """Proof of admission, valid inside the `async with Gate.admit(...)` that gave it."""
-
-    cost: Cost
-
-
 @dataclass(slots=True)
 class ReadyRequest:
-    """A priced request as the engine shall see it. `affinity` is the routing key."""
+    """A priced request as the engine shall see it. `affinity` is the routing key; `tenant` a name."""
 
     route: Route
     model: str
@@ -144,6 +152,8 @@ class ReadyRequest:
     affinity: str
     payload: Payload
     headers: Mapping[str, str]
+    tenant: str = ""
+    terms: Terms = Terms()
 
     def forget(self) -> None:
         """Let go of the payload: it has been sent and answered."""

@@ -12,6 +12,7 @@
     │   ├── FieldRefused 400 field_not_allowed
     │   ├── Unauthenticated 401 invalid_api_key
     │   ├── InsufficientScope 403 insufficient_scope
+    │   ├── PriorityNotAllowed 403 priority_not_allowed
     │   ├── UnknownModel 404 model_not_found
     │   ├── UnknownRoute 404 not_found
     │   ├── WrongMethod 405 method_not_allowed
@@ -41,6 +42,7 @@
     │   └── NoIdentityKeys 503 identity_keys_unavailable
     ├── EngineError 502 engine_failed              the operator looks
     │   └── EngineTimeout 504 engine_timeout
+    ├── DeadlineExceeded 504 deadline_exceeded     the caller gave it too little time
     ├── FileStoreFailed 503 file_store_failed      the operator looks
     │   └── FileStoreFull 507 file_store_full
     └── InternalError 500 internal_error           ours: a bug
@@ -115,6 +117,10 @@ class Unauthenticated(CallerError):
 
 class InsufficientScope(CallerError):
     status, code, kind = 403, "insufficient_scope", "permission_error"
+
+
+class PriorityNotAllowed(CallerError):
+    status, code, kind = 403, "priority_not_allowed", "permission_error"
 
 
 class UnknownModel(CallerError):
@@ -249,6 +255,12 @@ class EngineError(GatewayError):
 
 class EngineTimeout(EngineError):
     status, code = 504, "engine_timeout"
+
+
+class DeadlineExceeded(GatewayError):
+    """The time that the caller gave its request (`x-request-timeout`) is over, and so is the engine's work."""
+
+    status, code = 504, "deadline_exceeded"
 
 
 class FileStoreFailed(GatewayError):

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from server.admission.gate import Gate
 from server.admission.price import PriceList, check_fits
-from server.domain import Answer, Cost, LoadedImage, LoadedVideo, ParsedRequest, ReadyRequest, Tenant
+from server.domain import Answer, Cost, LoadedImage, LoadedVideo, ParsedRequest, ReadyRequest, Tenant, Terms
 from server.engines.payload import make_payload
 from server.engines.pool import EnginePool
 from server.images.digest import identify
@@ -37,7 +37,7 @@ class Pipeline:
 
     @asynccontextmanager
     async def answer(
-        self, request: ParsedRequest, tenant: Tenant, request_id: str, holding: Holding
+        self, request: ParsedRequest, tenant: Tenant, terms: Terms, request_id: str, holding: Holding
     ) -> AsyncIterator[Answer]:
         """Lend the answer; leaving the block gives the permit back and cancels what the engine still does.
 
@@ -56,7 +56,7 @@ class Pipeline:
         check_fits(cost, context)
         if images:
             self._metrics.image_tokens.observe(cost.image_tokens)
-        ready = make_ready(request, images, videos, cost, tenant, request_id)
+        ready = make_ready(request, images, videos, cost, tenant, terms, request_id)
         notes = image_notes(images)
         request.forget()
         del images, videos
@@ -73,6 +73,7 @@ def make_ready(
     videos: list[LoadedVideo],
     cost: Cost,
     tenant: Tenant,
+    terms: Terms,
     request_id: str,
 ) -> ReadyRequest:
     """The request as the engine shall see it."""
@@ -80,7 +81,9 @@ def make_ready(
     payload = make_payload(request, media)
     affinity = media[0].digest if media else identify(bytes(payload[0][:1024]), tenant.name)
     headers = {"content-type": "application/json", "x-request-id": request_id}
-    return ReadyRequest(request.route, request.model, request.stream, cost, affinity, payload, headers)
+    return ReadyRequest(
+        request.route, request.model, request.stream, cost, affinity, payload, headers, tenant.name, terms
+    )
 
 
 def image_notes(images: list[LoadedImage]) -> str:

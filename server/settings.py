@@ -201,6 +201,7 @@ class AdmissionSettings(Section):
     max_running: int = Field(64, gt=0, description="requests at the engines at once")
     max_waiting: int = Field(256, ge=0, description="requests waiting for a place")
     wait_timeout_s: float = Field(30, gt=0, description="longest wait for a place, then 429")
+    max_timeout_s: float = Field(600, gt=0, description="longest that a request may ask for (x-request-timeout)")
     preprocessor: Path | None = Field(
         None, description="the model's preprocessor_config.json: makes image prices exact"
     )

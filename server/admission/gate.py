@@ -8,9 +8,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from server.domain import Cost, Permit
+from server.domain import Cost
 from server.errors import BusyError
 from server.metrics import Metrics
+from server.permit import Permit, issue
 
 
 class Gate:
@@ -41,9 +42,11 @@ class Gate:
         finally:
             self._set_waiting(-1)
         self._metrics.wait.observe(time.perf_counter() - began)
+        permit = issue(cost)
         try:
-            yield Permit(cost)
+            yield permit
         finally:
+            permit.close()
             self._slots.release()
 
     def _set_waiting(self, change: int) -> None:

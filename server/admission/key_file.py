@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from server.admission.grant import Grant
 from server.admission.keys import KeyRing, KnownKey
-from server.domain import TENANT, TENANT_RULE, KeyScope, Tenant
+from server.domain import PRIORITIES, TENANT, TENANT_RULE, KeyScope, Priority, Tenant
 from server.errors import ConfigError
 from server.metrics import Metrics
 
@@ -27,6 +27,8 @@ MOST_KEYS = 4096
 MOST_DEPTH = 4  # mapping, list, entry, scopes
 HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
 Name = Annotated[str, StringConstraints(pattern=f"^(?:{TENANT.pattern})$")]
+# A tenant of the least weight still has its turn.
+LEAST_WEIGHT, MOST_WEIGHT = 0.01, 100
 # pydantic-core's regular expressions are Rust's: $ is the very end there.
 RULES = {
     "hash": "must be 'sha256:' and 64 hex digits. A plain key never belongs here: 'fovea keys hash' makes its hash",
@@ -34,6 +36,8 @@ RULES = {
     "scopes": "must be a list of inference, files and admin, with at least one of them",
     "expires": "must be a time with its zone, like 2027-01-31T00:00:00Z",
     "name": f"must be a name: {TENANT_RULE}",
+    "priority": f"must be one of {', '.join(PRIORITIES)}",
+    "weight": f"must be a number from {LEAST_WEIGHT} to {MOST_WEIGHT}",
 }
 
 log = logging.getLogger("fovea.keys")
@@ -49,9 +53,12 @@ class Entry(BaseModel):
     scopes: tuple[KeyScope, ...] = Field(min_length=1)
     expires: AwareDatetime | None = None
     name: Name | None = None
+    priority: Priority | None = None
+    weight: Annotated[float, Field(ge=LEAST_WEIGHT, le=MOST_WEIGHT, strict=True)] | None = None
 
     def known(self) -> KnownKey:
-        grant = Grant(Tenant(self.tenant, self.name or ""), frozenset(self.scopes))
+        tenant = Tenant(self.tenant, self.name or "", self.priority or "standard", self.weight or 1)
+        grant = Grant(tenant, frozenset(self.scopes))
         expires_s = self.expires.timestamp() if self.expires else None
         return KnownKey(bytes.fromhex(self.hash.removeprefix("sha256:")), grant, expires_s)
 

@@ -16,8 +16,9 @@ from server.admission.keys import KeyRing
 from server.api.bodies import BodyParser
 from server.api.stream import send_answer, until_client_leaves
 from server.api.surface import Surface
+from server.api.terms import TermsReader
 from server.api.wire import ClientLeft, read_body, require_json
-from server.domain import ParsedRequest, Tenant
+from server.domain import ParsedRequest, Tenant, Terms
 from server.engines.pool import EnginePool
 from server.errors import GatewayError, NoEngineReady, UnknownModel, UnknownRoute, WrongMethod
 from server.loop_turns import LoopTurns
@@ -44,6 +45,7 @@ class CompletionEndpoint:
         limits: BodyLimits,
         bodies: BodyParser,
         keys: KeyRing,
+        terms: TermsReader,
         pipeline: Pipeline,
         pool: EnginePool,
         metrics: Metrics,
@@ -56,6 +58,7 @@ class CompletionEndpoint:
         self._bodies = bodies
         self._budget = budget
         self._keys = keys
+        self._terms = terms
         self._pipeline = pipeline
         self._pool = pool
         self._metrics = metrics
@@ -66,6 +69,7 @@ class CompletionEndpoint:
             if scope["method"] != "POST":
                 raise WrongMethod("Use POST here.")
             tenant = await self._keys.authenticate(scope["headers"], "inference")
+            terms = self._terms.read(scope["headers"], tenant)
             require_json(scope)
             limits = self._limits
             raw = await read_body(scope, receive, limits.max_bytes, limits.timeout_s, holding, self._turns)
@@ -74,7 +78,7 @@ class CompletionEndpoint:
             del raw
             account.model = request.model
             try:
-                answering = self._answer(request, tenant, scope, send, account, holding)
+                answering = self._answer(request, tenant, terms, scope, send, account, holding)
                 await until_client_leaves(answering, receive)
             except ClientLeft:
                 if not account.complete:
@@ -84,13 +88,14 @@ class CompletionEndpoint:
         self,
         request: ParsedRequest,
         tenant: Tenant,
+        terms: Terms,
         scope: Scope,
         send: Send,
         account: "Account",
         holding: Holding,
     ) -> None:
         request_id = scope["state"]["request_id"]
-        async with self._pipeline.answer(request, tenant, request_id, holding) as answer:
+        async with self._pipeline.answer(request, tenant, terms, request_id, holding) as answer:
             account.first_byte()
             told = await self._surface.tell(answer)
             async with aclosing(told.frames):

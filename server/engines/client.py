@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import aiohttp
 import orjson
 
-from server.domain import Answer, Json, Permit, ReadyRequest, Route
+from server.domain import Answer, Json, ReadyRequest, Route
 from server.engines.payload import JsonChunks
 from server.errors import (
     AnswerTooLarge,
@@ -18,6 +18,7 @@ from server.errors import (
     EngineTimeout,
 )
 from server.loop_turns import LoopTurns
+from server.permit import Permit
 
 PATHS: Mapping[Route, str] = {
     "chat": "/v1/chat/completions",
@@ -128,6 +129,7 @@ class EngineClient:
         `permit` is the proof of admission: no permit, no call. Raises EngineError, BusyError, EngineRefused or
         AnswerTooLarge.
         """
+        permit.check()
         with engine_errors(self.name):
             response = await self._session.post(
                 PATHS[request.route].lstrip("/"),

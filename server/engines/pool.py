@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from server.domain import Answer, Permit, ReadyRequest
+from server.domain import Answer, ReadyRequest
 from server.engines.affinity import pick
 from server.engines.client import EngineAnsweredBadly, EngineClient
 from server.errors import EngineError, NoEngineReady, UnknownModel
 from server.metrics import Metrics
+from server.permit import Permit
 
 log = logging.getLogger("fovea.engines")
 
@@ -75,6 +76,7 @@ class EnginePool:
         Only failures before the first byte are tried again, once. Raises EngineError, NoEngineReady and the
         errors of `EngineClient.send`.
         """
+        permit.use()
         async with AsyncExitStack() as stack:
             engine = self._choose(request, exclude=None)
             try:

@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from server.api.parse import parse_request
-from server.domain import Cost, LoadedImage, LoadedVideo, Route, Tenant
+from server.domain import Cost, LoadedImage, LoadedVideo, Route, Tenant, Terms
 from server.pipeline import make_ready
 from tests.pictures import data_url, picture
 
@@ -20,7 +20,13 @@ def sent(route: Route, body: dict[str, Any]) -> Any:
     """The body that an engine gets."""
     parsed = parse_request(route, orjson.dumps({"model": "demo", **body}))
     made = make_ready(
-        parsed, [IMAGE] * len(parsed.images), [VIDEO] * len(parsed.videos), Cost(0, 0, 0), Tenant("ann"), "req-1"
+        parsed,
+        [IMAGE] * len(parsed.images),
+        [VIDEO] * len(parsed.videos),
+        Cost(0, 0, 0),
+        Tenant("ann"),
+        Terms(),
+        "req-1",
     )
     return orjson.loads(b"".join(made.payload))
 

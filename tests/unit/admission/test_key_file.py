@@ -192,3 +192,20 @@ async def test_a_broken_file_keeps_the_keys_and_says_so_once(
     await file.refresh()
     assert await known(ring, "a") == [False]
     assert metrics.registry.get_sample_value("fovea_keys") == 0
+
+
+def test_an_entry_may_give_its_tenant_a_priority_and_a_weight() -> None:
+    text = content_of("a", "b")[:-2] + ", priority: interactive, weight: 2.5}\n"
+    plain, favoured = (key.grant.tenant for key in parse_keys(text.encode(), WHERE))
+    assert (plain.priority, plain.weight) == ("standard", 1)
+    assert (favoured.priority, favoured.weight) == ("interactive", 2.5)
+    assert plain == favoured  # one tenant still, whatever its keys may
+
+
+@pytest.mark.parametrize(
+    "wrong", ["priority: urgent", "weight: 0", "weight: -1", "weight: .nan", "weight: .inf", "weight: '2'"]
+)
+def test_a_priority_or_weight_that_is_none_stops_the_start(wrong: str) -> None:
+    text = content_of("a")[:-2] + f", {wrong}}}\n"
+    with pytest.raises(ConfigError, match=f"{wrong.partition(':')[0]} must be"):
+        parse_keys(text.encode(), WHERE)

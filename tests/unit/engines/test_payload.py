@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from server.domain import Cost, LoadedImage, Payload, Permit, ReadyRequest
+from server.domain import Cost, LoadedImage, Payload, ReadyRequest
 from server.engines.client import EngineClient, EngineTimeouts
 from server.engines.payload import SEND_BYTES, JsonChunks, make_payload
 from server.loop_turns import LoopTurns
+from server.permit import issue
 from tests.fakes.serve import serving
 from tests.unit.engines.parsed import parsed
 
@@ -77,8 +78,10 @@ async def test_once_the_answer_begins_nothing_of_the_body_is_held() -> None:
     ready = ReadyRequest("chat", "demo", False, Cost(0, 0, 0), "a", payload, {"content-type": "application/json"})
     del buffer, payload
     with serving(Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])) as url:
+        permit = issue(ready.cost)
+        permit.use()
         client = EngineClient("engine-0", url, EngineTimeouts(5, 30, 30), LoopTurns(4))
-        async with client.send(ready, Permit(ready.cost)):
+        async with client.send(ready, permit):
             ready.forget()
             await asyncio.sleep(0)
             gc.collect()
