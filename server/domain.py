@@ -164,6 +164,9 @@ class ReadyRequest:
 class Answer:
     """An engine's answer under way: `frames` must be closed by whoever takes it.
 
+    `whole` is set where the answer came in one piece: its bytes, for whoever would send head and body at once;
+    `frames` gives the same bytes to whoever does not look. Who replaces one replaces both.
+
     `image_notes` say which images were changed before the engine saw them ("0=downscaled; 2=first-frame").
     """
 
@@ -172,3 +175,4 @@ class Answer:
     engine: str
     frames: AsyncGenerator[bytes, None]
     image_notes: str = ""
+    whole: bytes | None = None

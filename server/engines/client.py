@@ -149,7 +149,7 @@ class EngineClient:
                 first = await (anext(frames, b"") if request.stream else self._whole(frames))
                 media_type = response.headers.get("content-type", "application/json")
                 async with aclosing(_chain(first, frames)) as answer:
-                    yield Answer(200, media_type, self.name, answer)
+                    yield Answer(200, media_type, self.name, answer, whole=None if request.stream else first)
         finally:
             response.close()
 

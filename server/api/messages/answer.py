@@ -14,12 +14,15 @@ from server.errors import EngineError
 async def tell_message(answer: Answer) -> Answer:
     """The same answer in Anthropic's words. Raises EngineError where the engine's first words are no chat's."""
     if not answer.media_type.startswith("text/event-stream"):
-        whole = b"".join([frame async for frame in answer.frames])
-        return replace(answer, frames=once(translate_whole(whole, answer.engine)))
+        whole = answer.whole
+        if whole is None:
+            whole = b"".join([frame async for frame in answer.frames])
+        told = translate_whole(whole, answer.engine)
+        return replace(answer, frames=once(told), whole=told)
     events = translate_stream(answer)
     # A failure before the first event is still an answer with a status of its own.
     first = await anext(events)
-    return replace(answer, frames=chain(first, events))
+    return replace(answer, frames=chain(first, events), whole=None)
 
 
 async def translate_stream(answer: Answer) -> AsyncGenerator[bytes, None]:

@@ -39,7 +39,11 @@ def parse_count_request(raw: Raw) -> ParsedRequest:
 
 async def tell_count(answer: Answer) -> Answer:
     """Raises EngineError."""
-    told = parse_object(b"".join([frame async for frame in answer.frames]), answer.engine).get("count")
+    whole = answer.whole
+    if whole is None:
+        whole = b"".join([frame async for frame in answer.frames])
+    told = parse_object(whole, answer.engine).get("count")
     if not isinstance(told, int):
         raise EngineError(f"{answer.engine} counted no tokens.")
-    return replace(answer, frames=once(orjson.dumps({"input_tokens": told})))
+    counted = orjson.dumps({"input_tokens": told})
+    return replace(answer, frames=once(counted), whole=counted)

@@ -41,7 +41,13 @@ def test_what_shapes_only_the_answer_is_refused(field: str) -> None:
 
 async def test_the_engines_count_is_the_input() -> None:
     told = await tell_count(answer(b'{"count": 7, "tokens": [1]}'))
-    assert b"".join([frame async for frame in told.frames]) == b'{"input_tokens":7}'
+    assert b"".join([frame async for frame in told.frames]) == b'{"input_tokens":7}' == told.whole
+
+
+async def test_an_answer_that_came_in_one_piece_is_told_in_one() -> None:
+    given = answer(b'{"count": 7}')
+    given.whole = b'{"count": 8}'
+    assert (await tell_count(given)).whole == b'{"input_tokens":8}'
 
 
 @pytest.mark.parametrize("whole", [b"", b"{}", b'{"count": "7"}', b"7"])
