@@ -35,10 +35,7 @@ STAGES = {
     "check": "server.images.resolve:inspect_image",
     "digest": "server.images.resolve:identify",
     "draw": "server.images.resolve:render",
-    "draw: decode": "server.images.rendition:decode",
-    "draw: resize": "server.images.rendition:resize",
-    "draw: PNG": "server.images.rendition:as_png",
-    "draw: JPEG": "server.images.rendition:as_jpeg",
+    "draw: photograph": "server.images.rendition:bring_down",
     "serialise": "server.pipeline:make_ready",
     "forward": "server.engines.client:EngineClient.send",
 }

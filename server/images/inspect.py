@@ -33,6 +33,7 @@ ENGINE_FORMATS = frozenset({"jpeg", "png", "webp"})
 # Their headers tell how many frames there are. What follows the first picture of an MPO is no animation.
 COUNTED_BY_PILLOW = frozenset({"png", "webp", "avif", "heic"})
 SIDEWAYS = frozenset({5, 6, 7, 8})
+TURNED = frozenset(range(2, 9))
 # What Pillow's parsers and decoders raise on hostile input, besides its own classes.
 BROKEN = (
     OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, AssertionError,
@@ -132,8 +133,13 @@ def seen_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
     if image.format == "PNG" and "exif" not in image.info:
         return width, height  # Pillow would decode the raster to look for EXIF behind it
+    return (height, width) if orientation_of(image) in SIDEWAYS else (width, height)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF's, 1 (upright) where it cannot be read: vLLM then leaves the image as it is."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except BROKEN:  # vLLM then leaves the image as it is
-        return width, height
-    return (height, width) if orientation in SIDEWAYS else (width, height)
+    except BROKEN:
+        return 1
+    return orientation if orientation in TURNED else 1

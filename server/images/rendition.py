@@ -12,14 +12,14 @@ from PIL import Image, ImageOps
 
 from server.domain import Detail
 from server.errors import ImageError, ImageTooLarge
-from server.images.inspect import BROKEN, ENGINE_FORMATS, Format, InspectedImage, open_image
+from server.images.inspect import BROKEN, ENGINE_FORMATS, Format, InspectedImage, open_image, orientation_of
+from server.images.photograph import JPEG_QUALITY, BrokenPhotograph, bring_down
 from server.images.tokens import QwenTokenRule
 
 # Part of every identity: raise it when the same plan comes to other pixels.
-VERSION = 2
-JPEG_QUALITY = 95
-# libjpeg halves a picture (twice, three times) where that leaves it this much larger than what it is resized to.
-SPARE = 1.5
+VERSION = 3
+# Of JPEGs, those that libvips brings down.
+PHOTOGRAPHS = frozenset({"RGB", "L"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +100,14 @@ def render(data: bytes, kind: Format, plan: Plan, max_bytes: int) -> Rendition:
     """
     try:
         with open_image(data, frozenset({kind})) as image:
-            decode(image, plan.size)
-            plain = on_white(ImageOps.exif_transpose(image))
-            if plan.size is not None:
-                plain = resize(plain, plan.size)
-    except BROKEN as problem:
+            if kind == "jpeg" and image.mode in PHOTOGRAPHS and plan.size is not None:
+                made = Rendition(
+                    bring_down(data, plan.size, orientation_of(image)), "image/jpeg", *plan.size, lossy=True
+                )
+            else:
+                made = redraw(image, kind, plan, max_bytes)
+    except (*BROKEN, BrokenPhotograph) as problem:
         raise ImageError("The image is broken or cut short.") from problem
-    made = None
-    if kind != "jpeg":
-        made = Rendition(as_png(plain), "image/png", plain.width, plain.height)
-    if made is None or len(made.data) > max_bytes:
-        made = Rendition(as_jpeg(plain), "image/jpeg", plain.width, plain.height, lossy=True)
     if len(made.data) > max_bytes:
         raise ImageTooLarge(
             f"The image has more than {max_bytes} bytes once it is decoded and encoded for the engine."
@@ -118,14 +115,16 @@ def render(data: bytes, kind: Format, plan: Plan, max_bytes: int) -> Rendition:
     return made
 
 
-def decode(image: Image.Image, size: tuple[int, int] | None) -> None:
-    """Read its pixels. Of a JPEG, libjpeg leaves out what a copy of `size` (width, height) would not show, down to
-    SPARE times its sides."""
-    if size is not None and image.format in ("JPEG", "MPO"):
-        sideways = (image.width > image.height) != (size[0] > size[1])
-        width, height = reversed(size) if sideways else size
-        image.draft("RGB", (round(SPARE * width), round(SPARE * height)))
-    image.load()
+def redraw(image: Image.Image, kind: Format, plan: Plan, max_bytes: int) -> Rendition:
+    """By Pillow, whole."""
+    plain = on_white(ImageOps.exif_transpose(image))
+    if plan.size is not None:
+        plain = resize(plain, plan.size)
+    if kind != "jpeg":
+        exact = Rendition(as_png(plain), "image/png", plain.width, plain.height)
+        if len(exact.data) <= max_bytes:
+            return exact
+    return Rendition(as_jpeg(plain), "image/jpeg", plain.width, plain.height, lossy=True)
 
 
 def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:

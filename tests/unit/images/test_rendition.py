@@ -1,12 +1,13 @@
 """What is made of images that engines are not sent as they came."""
 
 import io
+from random import Random
 
 import pytest
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from server.domain import Detail
-from server.errors import ImageError, ImageTooLarge
+from server.errors import CallerError, ImageError, ImageTooLarge
 from server.images.inspect import Format, InspectedImage, enable_formats
 from server.images.rendition import PixelBudgets, make_plan, render
 from server.images.tokens import QwenTokenRule
@@ -167,6 +168,33 @@ def test_a_file_that_breaks_off_is_an_image_error(kind: Format) -> None:
     data = noise(kind.upper(), (400, 400))
     with pytest.raises(ImageError):
         render(data[: len(data) // 2], kind, make_plan(seen(400, 400, kind), "auto", budgets()), MIB)
+
+
+def test_damaged_photographs_are_brought_down_or_refused_and_never_a_bug() -> None:
+    whole, random = picture("JPEG", (700, 500)), Random(4)
+    plan = make_plan(seen(700, 500), "auto", budgets())
+    refused = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(random.randint(1, 4)):
+            data[random.randrange(len(data))] = random.randrange(256)
+        try:
+            made = render(bytes(data), "jpeg", plan, MIB)
+        except CallerError:
+            refused += 1
+        else:
+            assert decoded(made.data).size == plan.size
+    assert 0 < refused < 300
+
+
+def test_a_photograph_is_brought_down_to_what_the_models_own_resizing_makes_of_it() -> None:
+    data = noise("JPEG", (900, 700))
+    plan = make_plan(seen(900, 700), "auto", budgets())
+    assert plan.size is not None
+    ours = decoded(render(data, "jpeg", plan, MIB).data)
+    theirs = decoded(data).resize(plan.size, Image.Resampling.BICUBIC)
+    apart = ImageStat.Stat(ImageChops.difference(ours, theirs)).mean
+    assert max(apart) < 6  # of 255, in pure noise
 
 
 def test_the_same_bytes_and_plan_make_the_same_bytes() -> None:
