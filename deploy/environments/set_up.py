@@ -65,6 +65,9 @@ def main() -> int:
         unknown = set(args.names) - ENVIRONMENTS.keys()
         if unknown:
             raise SetUpError(f"no environment is called {', '.join(sorted(unknown))}: {', '.join(ENVIRONMENTS)}")
+        if VENVS.is_symlink():
+            print(f"set-up: {VENVS.name} is a link: the environments are another checkout's and are left alone")
+            return 0
         for name in args.names or ENVIRONMENTS:
             ensure(name, pinned=not args.unpinned)
         if not args.names:
