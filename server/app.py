@@ -20,6 +20,7 @@ from server.api.routes import BodyLimits, CompletionEndpoint, answer_http_except
 from server.api.surfaces import SURFACES, wording_of
 from server.api.terms import TermsReader
 from server.crash import log_loop_fault
+from server.drain import Drain
 from server.engines.client import EngineClient, EngineTimeouts
 from server.engines.pool import EnginePool
 from server.errors import ConfigError
@@ -40,8 +41,12 @@ log = logging.getLogger("fovea")
 LARGE_STEPS = 4
 
 
-def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
-    """Build the gateway; its images come from the `network`. Raises ConfigError where the settings cannot work."""
+def make_app(settings: Settings, network: Network | None = None, drain: Drain | None = None) -> FastAPI:
+    """Build the gateway; its images come from the `network`, and `drain` tells it to stop.
+
+    Raises ConfigError where the settings cannot work.
+    """
+    drain = drain or Drain()
     if not settings.engines.urls:
         raise ConfigError("no engine is named: give --engine URL or set FOVEA_ENGINES__URLS")
     path = settings.admission.preprocessor
@@ -71,11 +76,18 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
         videos = make_videos(settings, metrics, network or Network())
         pipeline = Pipeline(images, videos, prices, gate, pool, metrics)
         endpoints = [
-            (path, CompletionEndpoint(surface, limits, bodies, keys, terms, pipeline, pool, metrics, budget, turns))
+            (
+                path,
+                CompletionEndpoint(
+                    surface, limits, bodies, keys, terms, pipeline, pool, metrics, budget, turns, drain
+                ),
+            )
             for path, surface in SURFACES.items()
         ]
         metrics_keys = keys if settings.auth.protect_metrics else None
-        app.router.routes.extend(make_routes(endpoints, keys, pool) + make_probes(pool, metrics, metrics_keys))
+        app.router.routes.extend(
+            make_routes(endpoints, keys, pool) + make_probes(pool, metrics, metrics_keys, drain)
+        )
         if not settings.asks_for_keys and not is_loopback(settings.http.host):
             log.warning("no API keys are set: whoever reaches %s is served (auth.keys_file)", settings.http.host)
         app.router.routes.extend(
@@ -123,7 +135,7 @@ def make_app(settings: Settings, network: Network | None = None) -> FastAPI:
     # The last that is added is the first to see a request.
     unguarded = not settings.asks_for_keys and is_loopback(settings.http.host)
     app.add_middleware(OwnHost, names=settings.http.hosts, loopback_only=unguarded)
-    app.add_middleware(ErrorsAsProblems, wording_of=wording_of)
+    app.add_middleware(ErrorsAsProblems, wording_of=wording_of, drain=drain)
     app.add_middleware(RequestLog, routes=lambda: app.router.routes)
     return app
 

@@ -14,9 +14,11 @@ import uvicorn
 from server import cli_keys
 from server.app import make_app, make_server_options
 from server.crash import tell_no_values
+from server.drain import Drain
 from server.engine.launch import Launch, LaunchError, check_model, check_port, run_engine
 from server.errors import ConfigError
 from server.logs import configure_logs
+from server.serving import GatewayServer
 from server.settings import PREFIX, LogSettings, read_settings
 from server.together import Together, run_together
 from server.tuning import tune_process
@@ -82,19 +84,16 @@ def gateway(
     try:
         settings = read_settings()
         start_logs(settings.logs)
-        application = make_app(settings)
+        drain = Drain()
+        application = make_app(settings, drain=drain)
         check_port(settings.http.host, settings.http.port)
     except (ConfigError, LaunchError) as problem:
         refuse(str(problem))
     tune_process()
     allow_open_files(2 * settings.http.max_connections + SPARE_FILES)
-    uvicorn.run(
-        application,
-        host=settings.http.host,
-        port=settings.http.port,
-        timeout_graceful_shutdown=round(settings.http.drain_s),
-        **make_server_options(settings.http),
-    )
+    http = settings.http
+    config = uvicorn.Config(application, host=http.host, port=http.port, **make_server_options(http))
+    GatewayServer(config, drain, http.drain_grace_s, http.drain_s).run()
 
 
 def start_logs(logs: LogSettings) -> None:

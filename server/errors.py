@@ -39,6 +39,7 @@
     ├── BusyError 429 overloaded                   wait, then try again
     │   ├── TooManyConnections 503 too_many_connections
     │   ├── NoEngineReady 503 no_engine_ready
+    │   ├── Draining 503 draining                   this gateway stops: ask another
     │   └── NoIdentityKeys 503 identity_keys_unavailable
     ├── EngineError 502 engine_failed              the operator looks
     │   └── EngineTimeout 504 engine_timeout
@@ -241,6 +242,10 @@ class TooManyConnections(BusyError):
 
 class NoEngineReady(BusyError):
     status, code, kind = 503, "no_engine_ready", "server_error"
+
+
+class Draining(BusyError):
+    status, code, kind = 503, "draining", "server_error"
 
 
 class NoIdentityKeys(BusyError):

@@ -52,7 +52,10 @@ class HttpSettings(Section):
     head_timeout_s: float = Field(10, gt=0, description="time a caller has to send these")
     stall_timeout_s: float = Field(60, gt=0, description="time a caller has to read on, before it is cut off")
     max_connections: int = Field(2048, gt=0, description="connections open at once; the next is told 503")
-    drain_s: float = Field(30, ge=0, description="time that running answers have after SIGTERM")
+    drain_grace_s: float = Field(
+        5, ge=0, description="after SIGTERM: not ready, but serving, until nobody sends requests here any more"
+    )
+    drain_s: float = Field(30, ge=0, description="time that running answers then have, before they are cut off")
 
     @field_validator("hosts")
     @classmethod

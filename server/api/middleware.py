@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.api.let_go import let_go
 from server.api.surface import Wording
 from server.api.wire import ClientLeft
-from server.errors import GatewayError, InternalError
+from server.drain import Drain
+from server.errors import Draining, GatewayError, InternalError
 from server.logs import log_request
 from server.record import begin_record, current_record
 
@@ -68,9 +69,10 @@ class RequestLog:
 class ErrorsAsProblems:
     """Gateway errors, and bugs, become answers in the path's own wording if nothing has been sent yet."""
 
-    def __init__(self, app: ASGIApp, wording_of: Callable[[Scope], Wording]) -> None:
+    def __init__(self, app: ASGIApp, wording_of: Callable[[Scope], Wording], drain: Drain) -> None:
         self._app = app
         self._wording_of = wording_of
+        self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -81,9 +83,12 @@ class ErrorsAsProblems:
             await send(message)
 
         try:
-            await self._app(scope, receive, watched_send)
+            with self._drain:
+                await self._app(scope, receive, watched_send)
         except GatewayError as problem:
             current_record().code = problem.code
+            if started and isinstance(problem, Draining):
+                return  # its stream has been told, and nobody else can be
             if started:
                 raise
             let_go(problem)

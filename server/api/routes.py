@@ -1,5 +1,6 @@
 """The HTTP surface: completions as plain ASGI endpoints (the hot path), the rest as small functions."""
 
+import asyncio
 import logging
 import time
 from contextlib import aclosing
@@ -19,8 +20,9 @@ from server.api.surface import Surface
 from server.api.terms import TermsReader
 from server.api.wire import ClientLeft, read_body, require_json
 from server.domain import ParsedRequest, Tenant, Terms
+from server.drain import Drain
 from server.engines.pool import EnginePool
-from server.errors import GatewayError, NoEngineReady, UnknownModel, UnknownRoute, WrongMethod
+from server.errors import Draining, GatewayError, NoEngineReady, UnknownModel, UnknownRoute, WrongMethod
 from server.loop_turns import LoopTurns
 from server.memory import ByteBudget, Holding
 from server.metrics import Metrics
@@ -51,8 +53,10 @@ class CompletionEndpoint:
         metrics: Metrics,
         budget: ByteBudget,
         turns: LoopTurns,
+        drain: Drain,
     ) -> None:
         self._surface = surface
+        self._drain = drain
         self._limits = limits
         self._turns = turns
         self._bodies = bodies
@@ -99,7 +103,7 @@ class CompletionEndpoint:
             account.first_byte()
             told = await self._surface.tell(answer)
             async with aclosing(told.frames):
-                account.failure = await send_answer(told, self._surface, request_id, send, account.end)
+                account.failure = await send_answer(told, self._surface, request_id, send, account.end, self._drain)
 
 
 class Account:
@@ -138,6 +142,8 @@ class Account:
         elif error is not None:
             status, code = str(error.status), error.code
             self._metrics.rejections.labels(error.code).inc()
+        elif isinstance(problem, asyncio.CancelledError):
+            status, code = str(Draining.status), Draining.code  # nobody else cancels a request
         elif problem is not None:
             status, code = "500", "internal_error"
         model = self._known_model()
@@ -182,13 +188,15 @@ def make_routes(
     ]
 
 
-def make_probes(pool: EnginePool, metrics: Metrics, metrics_keys: KeyRing | None) -> list[BaseRoute]:
+def make_probes(pool: EnginePool, metrics: Metrics, metrics_keys: KeyRing | None, drain: Drain) -> list[BaseRoute]:
     """Liveness, readiness and metrics; with `metrics_keys`, these want a key with the scope admin."""
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "live"})
 
     async def ready(_: Request) -> Response:
+        if drain.draining:
+            raise Draining("This gateway is stopping.")
         if not pool.ready:
             raise NoEngineReady("No engine is ready.")
         return JSONResponse({"status": "ready"})

@@ -11,10 +11,12 @@ from server.api.let_go import let_go
 from server.api.surface import Surface
 from server.api.wire import ClientLeft
 from server.domain import Answer
-from server.errors import EngineError
+from server.drain import Drain
+from server.errors import EngineError, GatewayError
 from server.record import current_record
 
 END_OF_EVENT = b"\n\n"
+EVENTS = "text/event-stream"
 
 
 async def until_client_leaves(work: Coroutine[Any, Any, None], receive: Receive) -> None:
@@ -33,12 +35,12 @@ async def until_client_leaves(work: Coroutine[Any, Any, None], receive: Receive)
 
 
 async def send_answer(
-    answer: Answer, surface: Surface, request_id: str, send: Send, on_end: Callable[[], None]
-) -> EngineError | None:
+    answer: Answer, surface: Surface, request_id: str, send: Send, on_end: Callable[[], None], drain: Drain
+) -> GatewayError | None:
     """Send status, headers and every frame; call `on_end` once the caller has all that it needs.
 
-    An engine that fails after the first byte ends the stream with an error event, never silently: that error
-    is returned for the account, since the status has gone out already.
+    An engine that fails after the first byte ends the stream with an error event, never silently, and so does a
+    gateway that stops: that error is returned for the account, since the status has gone out already.
     """
     current_record().engine = answer.engine
     headers = [
@@ -50,7 +52,7 @@ async def send_answer(
     if answer.image_notes:
         headers.append((b"x-fovea-image-notes", answer.image_notes.encode("latin-1")))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    failure: EngineError | None = None
+    failure: GatewayError | None = None
     events = 0
     try:
         async with aclosing(whole_events(answer)) as frames:
@@ -61,10 +63,15 @@ async def send_answer(
                 if surface.last_event in frame:
                     on_end()
         on_end()
-    except EngineError as problem:
-        failure = problem
+    except (EngineError, asyncio.CancelledError) as problem:
+        if isinstance(problem, EngineError):
+            failure = problem
+        elif drain.over and answer.media_type.startswith(EVENTS):
+            failure = drain.cut_off()
+        else:  # the caller has left
+            raise
         let_go(problem)
-        event = surface.wording.event(problem, request_id, events)
+        event = surface.wording.event(failure, request_id, events)
         await send({"type": "http.response.body", "body": event, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
     return failure
@@ -72,7 +79,7 @@ async def send_answer(
 
 async def whole_events(answer: Answer) -> AsyncGenerator[bytes, None]:
     """The answer's frames, those of a stream cut where events end: an event of ours must not land inside one."""
-    if not answer.media_type.startswith("text/event-stream"):
+    if not answer.media_type.startswith(EVENTS):
         async for frame in answer.frames:
             yield frame
         return

@@ -1,5 +1,6 @@
 """An answer on its way to the caller, without a network."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -10,6 +11,7 @@ from server.api.problems import OpenAIWording, ResponsesWording
 from server.api.stream import send_answer
 from server.api.surface import Surface
 from server.domain import Answer, ParsedRequest
+from server.drain import Drain
 from server.errors import EngineError
 
 CHAT = b'data: {"n":1}\n\n'
@@ -48,7 +50,8 @@ async def relay(surface: Surface, *frames: bytes, dies: bool = False, kind: str 
             raise EngineError("engine-0 failed.")
 
     caller = Caller()
-    failure = await send_answer(Answer(200, kind, "engine-0", engine()), surface, "req-1", caller.send, caller.end)
+    answer = Answer(200, kind, "engine-0", engine())
+    failure = await send_answer(answer, surface, "req-1", caller.send, caller.end, Drain())
     assert (failure is not None) == dies
     return caller
 
@@ -87,6 +90,28 @@ async def test_an_engine_that_dies_inside_an_event_leaves_none_half_told(pieces:
 
 async def test_what_ends_without_an_events_end_is_sent_all_the_same() -> None:
     assert (await relay(CHATS, CHAT, b"data: {")).frames == [CHAT, b"data: {"]
+
+
+@pytest.mark.parametrize(("kind", "told"), [("text/event-stream", True), ("application/json", False)])
+async def test_a_stream_that_is_cut_off_says_so_and_nothing_else_does(kind: str, told: bool) -> None:
+    drain, caller = Drain(), Caller()
+
+    async def engine() -> AsyncGenerator[bytes, None]:
+        yield CHAT
+        await asyncio.Event().wait()
+
+    sending = asyncio.create_task(
+        send_answer(Answer(200, kind, "engine-0", engine()), CHATS, "req-1", caller.send, caller.end, drain)
+    )
+    while not caller.frames:
+        await asyncio.sleep(0)
+    drain.end()
+    sending.cancel()
+    await asyncio.wait({sending})
+    assert caller.frames[0] == CHAT
+    assert [orjson.loads(frame[6:])["error"]["code"] for frame in caller.frames[1:]] == ["draining"] * told
+    assert sending.cancelled() != told
+    assert caller.ended_after == []
 
 
 async def test_other_answers_are_not_looked_into() -> None:
