@@ -1,3 +1,4 @@
+import os
 import socket
 import subprocess
 import sys
@@ -90,7 +91,21 @@ def test_a_named_interpreter_is_taken_at_its_word() -> None:
     assert find_python({"FOVEA_ENGINE_PYTHON": "/opt/python"}) == Path("/opt/python")
 
 
-def test_the_torchvision_shim_costs_nothing_until_torchvision_is_imported() -> None:
-    startup = Path(__file__).parents[3] / "server/engine/startup"
+STARTUP = Path(__file__).parents[3] / "server/engine/startup"
+
+
+def test_what_vllm_is_started_with_costs_nothing_until_it_is_needed() -> None:
     script = "import sys; assert 'sitecustomize' in sys.modules; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": str(startup)}, check=True)
+    subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": str(STARTUP)}, check=True)
+
+
+@pytest.mark.parametrize(("cuda", "hidden"), [("None", True), ("'13.0'", False)])
+def test_bf16_instructions_are_hidden_where_torch_has_no_cuda(tmp_path: Path, cuda: str, hidden: bool) -> None:
+    (tmp_path / "torch.py").write_text(
+        f"class version: cuda = {cuda}\nclass cpu:\n  _is_avx512_bf16_supported = staticmethod(lambda: True)\n"
+    )
+    (tmp_path / "vllm/platforms").mkdir(parents=True)
+    (tmp_path / "vllm/platforms/cpu.py").write_text("import torch\nsees = torch.cpu._is_avx512_bf16_supported()\n")
+    script = f"import vllm.platforms.cpu as cpu; assert cpu.sees is not {hidden}"
+    path = os.pathsep.join([str(STARTUP), str(tmp_path)])
+    subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": path}, check=True)
