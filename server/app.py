@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from server.admission.gate import Gate
+from server.admission.limits.memory import Limits
 from server.admission.price import PriceList
 from server.api.bodies import BodyParser
 from server.api.connection import ConnectionLimits, bounded_connection
@@ -34,7 +35,7 @@ from server.pipeline import Pipeline
 from server.settings import HttpSettings, Settings
 from server.wiring.files import make_files
 from server.wiring.images import make_images, make_videos
-from server.wiring.keys import make_jwks, make_key_file, make_keys
+from server.wiring.keys import make_allowances, make_jwks, make_key_file, make_keys
 
 log = logging.getLogger("fovea")
 # Of moving a picture on, each time that the event loop comes round.
@@ -55,8 +56,9 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
     enable_formats(frozenset(settings.images.formats))
     metrics = Metrics()
     jwks = make_jwks(settings.oidc, metrics)
-    keys = make_keys(settings, jwks)
-    key_file = make_key_file(settings, keys, metrics)
+    allowances = make_allowances(settings.limits)
+    keys = make_keys(settings, jwks, allowances)
+    key_file = make_key_file(settings, keys, metrics, allowances)
     files, sweeper = make_files(settings, metrics)
 
     @asynccontextmanager
@@ -74,7 +76,7 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
         bodies = BodyParser()
         terms = TermsReader(admission.max_timeout_s)
         videos = make_videos(settings, metrics, network or Network())
-        pipeline = Pipeline(images, videos, prices, gate, pool, metrics)
+        pipeline = Pipeline(images, videos, prices, Limits(metrics), gate, pool, metrics)
         endpoints = [
             (
                 path,

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from server.allowance import Subject
 from server.marks import make_nonce
 
 Json = dict[str, Any]
@@ -20,6 +21,8 @@ TENANT_RULE = "letters, digits and . _ @ : | = + -, at most 128, a letter or dig
 
 # A body as it came.
 Raw = bytes | bytearray
+# Names in lower case.
+RawHeaders = tuple[tuple[bytes, bytes], ...]
 # A body in pieces, to be sent one after another.
 Payload = tuple[bytes | memoryview, ...]
 
@@ -30,13 +33,14 @@ class Tenant:
 
     `key` says which of the tenant's keys it came with, for the audit; it tells no tenants apart. `priority` is the
     highest that this key's requests may have, and what they have unless they ask for less; `weight` is the
-    tenant's share of an engine where others wait, too.
+    tenant's share of an engine where others wait, too. `allowance` are those whose budgets its requests draw from.
     """
 
     name: str
     key: str = field(default="", compare=False)
     priority: Priority = field(default="standard", compare=False)
     weight: float = field(default=1.0, compare=False)
+    allowance: tuple[Subject, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,8 @@ class Answer:
     `whole` is set where the answer came in one piece: its bytes, for whoever would send head and body at once;
     `frames` gives the same bytes to whoever does not look. Who replaces one replaces both.
 
-    `image_notes` say which images were changed before the engine saw them ("0=downscaled; 2=first-frame").
+    `image_notes` say which images were changed before the engine saw them ("0=downscaled; 2=first-frame");
+    `limit_headers` what the caller has left.
     """
 
     status: int
@@ -176,3 +181,4 @@ class Answer:
     frames: AsyncGenerator[bytes, None]
     image_notes: str = ""
     whole: bytes | None = None
+    limit_headers: RawHeaders = ()

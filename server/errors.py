@@ -16,6 +16,7 @@
     │   ├── UnknownModel 404 model_not_found
     │   ├── UnknownRoute 404 not_found
     │   ├── WrongMethod 405 method_not_allowed
+    │   ├── OverBudget 400 over_budget              more than this caller's limit, however long it waits
     │   ├── ContextTooLong 400 context_length_exceeded
     │   ├── AnswerTooLarge 400 answer_too_large
     │   ├── MalformedUpload 400 invalid_upload
@@ -37,6 +38,7 @@
     │       ├── TooManyImages 400 too_many_images
     │       └── UnsupportedImage 415 unsupported_image_format
     ├── BusyError 429 overloaded                   wait, then try again
+    │   ├── RateLimitExceeded 429 rate_limit_exceeded
     │   ├── TooManyConnections 503 too_many_connections
     │   ├── NoEngineReady 503 no_engine_ready
     │   ├── Draining 503 draining                   this gateway stops: ask another
@@ -134,6 +136,12 @@ class UnknownRoute(CallerError):
 
 class WrongMethod(CallerError):
     status, code = 405, "method_not_allowed"
+
+
+class OverBudget(CallerError):
+    """Larger than the whole of a budget: waiting would not help."""
+
+    code = "over_budget"
 
 
 class ContextTooLong(CallerError):
@@ -234,6 +242,16 @@ class BusyError(GatewayError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RateLimitExceeded(BusyError):
+    """A key or tenant has drawn what it may, for now; `headers` say how much that is."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, retry_after_s: int = 1, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(message, retry_after_s)
+        self.headers = headers
 
 
 class TooManyConnections(BusyError):

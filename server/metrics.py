@@ -12,6 +12,7 @@ from prometheus_client import (
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of use to nobody here
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+STORE_SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 BYTES = tuple(float(4**n * 1024) for n in range(9))
 TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
@@ -97,6 +98,28 @@ class Metrics:
             registry=r,
         )
         self.rejections = Counter("fovea_rejections", "Requests refused, by error code", ["code"], registry=r)
+        self.limit_refusals = Counter(
+            "fovea_limit_refusals",
+            "Requests refused by a limit, by whose it is and which",
+            ["of", "budget"],
+            registry=r,
+        )
+        self.limit_store_up = Gauge(
+            "fovea_limit_store_up", "1 while limits are shared through their store, or no store is set", registry=r
+        )
+        self.limit_store_up.set(1)
+        self.limit_store_errors = Counter(
+            "fovea_limit_store_errors",
+            "Times that the store of limits was lost: timeout, connection or refused",
+            ["kind"],
+            registry=r,
+        )
+        self.limit_store_seconds = Histogram(
+            "fovea_limit_store_seconds",
+            "Time of one exchange with the store of limits",
+            buckets=STORE_SECONDS,
+            registry=r,
+        )
         self.retries = Counter("fovea_engine_retries", "Requests sent to a second engine", registry=r)
         self.cancelled = Counter(
             "fovea_requests_cancelled", "Requests whose caller left before the end", registry=r

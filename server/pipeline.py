@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from server.admission.gate import Gate
+from server.admission.limits.memory import Limits
 from server.admission.price import PriceList, check_fits
 from server.domain import Answer, Cost, LoadedImage, LoadedVideo, ParsedRequest, ReadyRequest, Tenant, Terms
 from server.engines.payload import make_payload
@@ -17,13 +18,14 @@ from server.record import current_record
 
 
 class Pipeline:
-    """resolve images -> price -> admit -> choose engine -> relay."""
+    """resolve images -> price -> limits -> admit -> choose engine -> relay."""
 
     def __init__(
         self,
         images: ImageResolver,
         videos: VideoResolver,
         prices: PriceList,
+        limits: Limits,
         gate: Gate,
         pool: EnginePool,
         metrics: Metrics,
@@ -31,6 +33,7 @@ class Pipeline:
         self._images = images
         self._videos = videos
         self._prices = prices
+        self._limits = limits
         self._gate = gate
         self._pool = pool
         self._metrics = metrics
@@ -56,15 +59,19 @@ class Pipeline:
         check_fits(cost, context)
         if images:
             self._metrics.image_tokens.observe(cost.image_tokens)
-        ready = make_ready(request, images, videos, cost, tenant, terms, request_id)
-        notes = image_notes(images)
-        request.forget()
-        del images, videos
-        async with self._gate.admit(cost) as permit, self._pool.relay(ready, permit) as answer:
-            ready.forget()
-            holding.give_all()
-            answer.image_notes = notes
-            yield answer
+        with self._limits.draw(tenant, cost, len(images) + len(videos)) as draw:
+            if draw.undecided:
+                await draw.decide()
+            ready = make_ready(request, images, videos, cost, tenant, terms, request_id)
+            notes = image_notes(images)
+            request.forget()
+            del images, videos
+            async with self._gate.admit(cost) as permit, self._pool.relay(ready, permit) as answer:
+                draw.begin()
+                ready.forget()
+                holding.give_all()
+                answer.image_notes, answer.limit_headers = notes, draw.headers()
+                yield answer
 
 
 def make_ready(

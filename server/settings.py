@@ -210,6 +210,24 @@ class AdmissionSettings(Section):
     )
 
 
+class BudgetSettings(Section):
+    requests: int | None = Field(None, ge=0, le=10**12, description="a minute")
+    images: int | None = Field(None, ge=0, le=10**12, description="a minute, videos included")
+    image_tokens: int | None = Field(None, ge=0, le=10**12, description="a minute")
+    tokens: int | None = Field(None, ge=0, le=10**12, description="a minute, of prompts, images and answers")
+    places: int | None = Field(None, ge=0, le=10**12, description="requests at once")
+
+
+class LimitSettings(Section):
+    key: BudgetSettings = Field(BudgetSettings(), description="what one key may take; see Limits")
+    tenant: BudgetSettings = Field(
+        BudgetSettings(), description="what a tenant's keys and tokens may take together"
+    )
+    token_tenant: BudgetSettings | None = Field(
+        None, description="the same of tenants out of tokens, where it differs"
+    )
+
+
 class LogSettings(Section):
     format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else json")
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
@@ -248,6 +266,7 @@ class Settings(BaseSettings):
     video: VideoSettings = VideoSettings()
     admission: AdmissionSettings = AdmissionSettings()
     engines: EngineSettings = EngineSettings()
+    limits: LimitSettings = LimitSettings()
     logs: LogSettings = LogSettings()
     oidc: OidcSettings = OidcSettings()
 

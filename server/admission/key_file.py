@@ -9,6 +9,8 @@ import logging
 import os
 import re
 import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,17 +20,22 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from server.admission.grant import Grant
 from server.admission.keys import KeyRing, KnownKey
+from server.admission.limits.allowances import Allowances, Changes
+from server.allowance import BUDGETS
 from server.domain import PRIORITIES, TENANT, TENANT_RULE, KeyScope, Priority, Tenant
 from server.errors import ConfigError
 from server.metrics import Metrics
 
 MOST_BYTES = 1024**2
 MOST_KEYS = 4096
+MOST_TENANTS = 4096
 MOST_DEPTH = 4  # mapping, list, entry, scopes
 HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
+Amount = Annotated[int, Field(ge=0, le=10**12, strict=True)] | None
 Name = Annotated[str, StringConstraints(pattern=f"^(?:{TENANT.pattern})$")]
 # A tenant of the least weight still has its turn.
 LEAST_WEIGHT, MOST_WEIGHT = 0.01, 100
+LIMITS_RULE = f"must be a mapping of {', '.join(BUDGETS)} to whole numbers, or to null for any number"
 # pydantic-core's regular expressions are Rust's: $ is the very end there.
 RULES = {
     "hash": "must be 'sha256:' and 64 hex digits. A plain key never belongs here: 'fovea keys hash' makes its hash",
@@ -37,10 +44,42 @@ RULES = {
     "expires": "must be a time with its zone, like 2027-01-31T00:00:00Z",
     "name": f"must be a name: {TENANT_RULE}",
     "priority": f"must be one of {', '.join(PRIORITIES)}",
+    "limits": LIMITS_RULE,
     "weight": f"must be a number from {LEAST_WEIGHT} to {MOST_WEIGHT}",
 }
 
 log = logging.getLogger("fovea.keys")
+
+
+class LimitsEntry(BaseModel):
+    """What a key or a tenant has other than the settings say; null lifts a limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests: Amount = None
+    images: Amount = None
+    image_tokens: Amount = None
+    tokens: Amount = None
+    places: Amount = None
+
+    def changes(self) -> Changes:
+        return self.model_dump(exclude_unset=True)
+
+
+class TenantEntry(BaseModel):
+    """What the file says of a tenant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limits: LimitsEntry
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDocument:
+    """A whole file: its keys, and what it says of tenants."""
+
+    keys: list[KnownKey]
+    tenants: Mapping[str, Changes]
 
 
 class Entry(BaseModel):
@@ -54,13 +93,15 @@ class Entry(BaseModel):
     expires: AwareDatetime | None = None
     name: Name | None = None
     priority: Priority | None = None
+    limits: LimitsEntry | None = None
     weight: Annotated[float, Field(ge=LEAST_WEIGHT, le=MOST_WEIGHT, strict=True)] | None = None
 
     def known(self) -> KnownKey:
         tenant = Tenant(self.tenant, self.name or "", self.priority or "standard", self.weight or 1)
         grant = Grant(tenant, frozenset(self.scopes))
         expires_s = self.expires.timestamp() if self.expires else None
-        return KnownKey(bytes.fromhex(self.hash.removeprefix("sha256:")), grant, expires_s)
+        limits = self.limits.changes() if self.limits else {}
+        return KnownKey(bytes.fromhex(self.hash.removeprefix("sha256:")), grant, expires_s, limits)
 
 
 def read_content(path: Path) -> bytes:
@@ -81,9 +122,16 @@ def read_content(path: Path) -> bytes:
 
 def parse_keys(content: bytes, path: Path) -> list[KnownKey]:
     """The keys of a file's content, or none of them. Raises ConfigError, which quotes nothing of it."""
+    return parse_document(content, path).keys
+
+
+def parse_document(content: bytes, path: Path) -> KeyDocument:
+    """All of a file's content, or nothing of it. Raises ConfigError, which quotes nothing of it."""
     document = load_document(content, path)
-    if not isinstance(document, dict) or list(document) != ["keys"] or not isinstance(document["keys"], list):
-        raise ConfigError(f"the keys file {path} must hold a list under the one name 'keys'")
+    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+        raise ConfigError(f"the keys file {path} must hold a list under the name 'keys'")
+    if not document.keys() <= {"keys", "tenants"}:
+        raise ConfigError(f"the keys file {path} holds something beside 'keys' and 'tenants'")
     if len(document["keys"]) > MOST_KEYS:
         raise ConfigError(f"the keys file {path} holds more than {MOST_KEYS} keys")
     found: dict[bytes, KnownKey] = {}
@@ -92,7 +140,22 @@ def parse_keys(content: bytes, path: Path) -> list[KnownKey]:
         if key.digest in found:
             raise ConfigError(f"keys[{index}] of {path} has a hash that stands there before")
         found[key.digest] = key
-    return list(found.values())
+    return KeyDocument(list(found.values()), parse_tenants(document.get("tenants", {}), path))
+
+
+def parse_tenants(tenants: Any, path: Path) -> dict[str, Changes]:
+    if not isinstance(tenants, dict) or len(tenants) > MOST_TENANTS:
+        raise ConfigError(f"'tenants' of {path} must be a mapping of at most {MOST_TENANTS} tenants")
+    found = {}
+    for number, (name, value) in enumerate(tenants.items()):
+        place = f"tenant {number + 1} of {path}"
+        if not isinstance(name, str) or not TENANT.fullmatch(name):
+            raise ConfigError(f"{place}: its name {RULES['tenant']}")
+        try:
+            found[name] = TenantEntry.model_validate(value).limits.changes()
+        except ValidationError:
+            raise ConfigError(f"{place} must hold 'limits' alone, which {LIMITS_RULE}") from None
+    return found
 
 
 def load_document(content: bytes, path: Path) -> Any:
@@ -134,10 +197,13 @@ def parse_entry(value: Any, place: str) -> KnownKey:
 class KeyFile:
     """Keeps a ring at what the file says. A new file that is broken changes nothing but the log and a metric."""
 
-    def __init__(self, path: Path, ring: KeyRing, poll_s: float, metrics: Metrics) -> None:
+    def __init__(
+        self, path: Path, ring: KeyRing, poll_s: float, metrics: Metrics, allowances: Allowances | None = None
+    ) -> None:
         self._path = path
         self._ring = ring
         self._poll_s = poll_s
+        self._allowances = allowances or Allowances()
         self._metrics = metrics
         self._seen = b""
         self._fault = ""
@@ -146,7 +212,7 @@ class KeyFile:
     def load(self) -> None:
         """The first time: raises ConfigError where the file is missing or broken."""
         content = read_content(self._path)
-        self._accept(parse_keys(content, self._path), content)
+        self._accept(parse_document(content, self._path), content)
 
     async def start(self) -> None:
         self._poller = asyncio.create_task(self._poll(), name="keys file")
@@ -166,7 +232,7 @@ class KeyFile:
         try:
             content = await asyncio.to_thread(read_content, self._path)
             if hashlib.sha256(content).digest() != self._seen:
-                self._accept(await asyncio.to_thread(parse_keys, content, self._path), content)
+                self._accept(await asyncio.to_thread(parse_document, content, self._path), content)
                 log.info("keys file read anew: %d keys", len(self._ring))
             elif self._fault:
                 log.info("keys file is again the one that was read")
@@ -176,8 +242,9 @@ class KeyFile:
             self._fault = ""
             self._metrics.keys_file_broken.set(0)
 
-    def _accept(self, keys: list[KnownKey], content: bytes) -> None:
-        self._ring.replace(keys)
+    def _accept(self, document: KeyDocument, content: bytes) -> None:
+        self._allowances.replace_tenants(document.tenants)
+        self._ring.replace(document.keys)
         self._seen = hashlib.sha256(content).digest()
         self._metrics.keys.set(len(self._ring))
         self._metrics.keys_reloads.labels("read").inc()

@@ -4,12 +4,13 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from typing import Protocol
 
 from server.admission.credentials import Headers, read_credential
 from server.admission.grant import Grant
+from server.admission.limits.allowances import Allowances, Changes
 from server.domain import KeyScope, Tenant
 from server.errors import InsufficientScope, Unauthenticated
 from server.record import current_record
@@ -19,11 +20,12 @@ ANONYMOUS = Tenant("anonymous")
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """A key that we know by its hash alone. `expires_s` is Unix time."""
+    """A key that we know by its hash alone. `expires_s` is Unix time; `limits` are its own."""
 
     digest: bytes
     grant: Grant
     expires_s: float | None = None
+    limits: Changes = field(default_factory=dict, hash=False)
 
 
 class Tokens(Protocol):
@@ -45,11 +47,13 @@ class KeyRing:
         anonymous: bool = False,
         clock: Callable[[], float] = time.time,
         tokens: Tokens | None = None,
+        allowances: Allowances | None = None,
     ) -> None:
         """`anonymous`: no key is asked for; never inferred from an empty ring, whose keys may all be revoked."""
         self._secret = secrets.token_bytes(32)
         self._fixed = tuple(keys)
-        self._anonymous = anonymous
+        self._allowances = allowances or Allowances()
+        self._anonymous = self._allowances.to_tenant(ANONYMOUS) if anonymous else None
         self._clock = clock
         self._tokens = tokens
         self._nobody = KnownKey(secrets.token_bytes(32), Grant(ANONYMOUS, frozenset()))
@@ -58,7 +62,10 @@ class KeyRing:
 
     def replace(self, keys: Iterable[KnownKey]) -> None:
         """From now on these are known, and those given at the beginning. A hash in both has its grant from here."""
-        self._known = {self._name(key.digest): key for key in (*self._fixed, *keys)}
+        self._known = {self._name(key.digest): self._allowed(key) for key in (*self._fixed, *keys)}
+
+    def _allowed(self, key: KnownKey) -> KnownKey:
+        return replace(key, grant=self._allowances.to_key(key.grant, key.digest, key.limits))
 
     def __len__(self) -> int:
         return len(self._known)
@@ -68,9 +75,9 @@ class KeyRing:
 
         Raises Unauthenticated, InsufficientScope, NoIdentityKeys.
         """
-        if self._anonymous:
+        if self._anonymous is not None:
             current_record().tenant = ANONYMOUS.name
-            return ANONYMOUS
+            return self._anonymous
         credential = read_credential(headers)
         grant = self._find(credential)
         if grant is None and self._tokens is not None and looks_like_token(credential):

@@ -9,6 +9,7 @@ import orjson
 from jwt.utils import base64url_decode
 
 from server.admission.grant import Grant
+from server.admission.limits.allowances import Allowances
 from server.domain import TENANT, KeyScope, Tenant
 from server.errors import Unauthenticated
 
@@ -40,15 +41,17 @@ class TokenRules:
 class TokenVerifier:
     """Nothing of a token is believed, but for finding the key, before its signature is."""
 
-    def __init__(self, rules: TokenRules, keys: Keys) -> None:
+    def __init__(self, rules: TokenRules, keys: Keys, allowances: Allowances | None = None) -> None:
         self._rules = rules
+        self._allowances = allowances or Allowances()
         self._keys = keys
 
     async def verify(self, token: bytes) -> Grant:
         """Raises Unauthenticated, NoIdentityKeys."""
         algorithm, kid = self._read_header(token)
         claims = self._decode(token, algorithm, await self._keys.keys_for(kid, algorithm))
-        return make_grant(claims, self._rules)
+        grant = make_grant(claims, self._rules)
+        return Grant(self._allowances.to_token(grant.tenant), grant.scopes)
 
     def _read_header(self, token: bytes) -> tuple[str, str | None]:
         try:

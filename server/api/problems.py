@@ -3,7 +3,7 @@
 import orjson
 from starlette.responses import Response
 
-from server.errors import BusyError, GatewayError, InsufficientScope, Unauthenticated
+from server.errors import BusyError, GatewayError, InsufficientScope, RateLimitExceeded, Unauthenticated
 
 
 class OpenAIWording:
@@ -38,6 +38,8 @@ def problem_response(error: GatewayError, body: bytes) -> Response:
     headers = {}
     if isinstance(error, BusyError):
         headers["retry-after"] = str(error.retry_after_s)
+    if isinstance(error, RateLimitExceeded):
+        headers.update((name.decode(), value.decode()) for name, value in error.headers)
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, InsufficientScope):

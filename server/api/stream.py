@@ -51,6 +51,7 @@ async def send_answer(
     ]
     if answer.image_notes:
         headers.append((b"x-fovea-image-notes", answer.image_notes.encode("latin-1")))
+    headers += answer.limit_headers
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     failure: GatewayError | None = None
     events = 0

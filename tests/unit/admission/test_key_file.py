@@ -69,10 +69,10 @@ def test_json_is_read_as_well() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "must hold a list under the one name 'keys'"),
+        ("", "must hold a list under the name 'keys'"),
         ("keys:\n", "must hold a list"),
         ("- SECRET\n", "must hold a list"),
-        ("keys: []\nSECRET: 1\n", "must hold a list"),
+        ("keys: []\nSECRET: 1\n", "something beside 'keys' and 'tenants'"),
         ("keys: {SECRET: lab}\n", "must hold a list"),
         ("keys: [SECRET]\n", r"keys\[0\] of keys.yaml must be a mapping"),
         ("keys: [{hash: SECRET, tenant: t, scopes: [files]}]", "A plain key never belongs here: 'fovea keys hash'"),
