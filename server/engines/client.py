@@ -8,6 +8,7 @@ import aiohttp
 import orjson
 
 from server.domain import Answer, Json, ReadyRequest, Route
+from server.engines.capacity import MOST_METRICS_BYTES, EngineReport, read_report
 from server.engines.payload import JsonChunks
 from server.errors import (
     AnswerTooLarge,
@@ -106,6 +107,16 @@ class EngineClient:
             return {str(card["id"]): card.get("max_model_len") for card in cards}
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as problem:
             raise EngineError(f"{self.name} lists no models.") from problem
+
+    async def report(self) -> EngineReport:
+        """What the engine's own metrics tell of its memory and its queue. Raises EngineError."""
+        with engine_errors(self.name):
+            timeout = aiohttp.ClientTimeout(total=self._timeouts.connect_s)
+            async with self._session.get("metrics", timeout=timeout) as response:
+                body = await read_at_most(response.content, MOST_METRICS_BYTES + 1)
+        if response.status != 200:
+            raise EngineError(f"{self.name} tells no metrics.")
+        return read_report(body)
 
     async def can_answer(self, model: str) -> bool:
         """Whether a generation of one token comes back: listening is not answering."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from server.domain import Answer, ReadyRequest
 from server.engines.affinity import pick
+from server.engines.capacity import EngineReport
 from server.engines.client import EngineAnsweredBadly, EngineClient
 from server.errors import EngineError, NoEngineReady, UnknownModel
 from server.metrics import Metrics
@@ -18,13 +19,15 @@ log = logging.getLogger("fovea.engines")
 
 @dataclass(slots=True)
 class Engine:
-    """One engine as last seen. `models` outlives its readiness, so that a restart is not an unknown model."""
+    """One engine as last seen. `models` outlives its readiness, so that a restart is not an unknown model; so does
+    `report`, None until the engine's metrics have told of its memory once."""
 
     client: EngineClient
     ready: bool = False
     running: int = 0
     models: dict[str, int | None] = field(default_factory=dict)
     doubt: "asyncio.Task[None] | None" = None
+    report: EngineReport | None = None
 
 
 class EnginePool:
@@ -68,6 +71,14 @@ class EnginePool:
         if model not in models:
             raise UnknownModel(f"The model '{model}' does not exist. Served: {', '.join(sorted(models))}.", "model")
         return models[model]
+
+    def reports(self, model: str | None = None) -> list[EngineReport]:
+        """What the ready engines (those of `model`) told of themselves at the last poll, where they did."""
+        return [
+            engine.report
+            for engine in self._engines.values()
+            if engine.ready and engine.report is not None and (model is None or model in engine.models)
+        ]
 
     @asynccontextmanager
     async def relay(self, request: ReadyRequest, permit: Permit) -> AsyncIterator[Answer]:
@@ -141,6 +152,8 @@ class EnginePool:
 
     async def _check(self, engine: Engine) -> None:
         healthy = await engine.client.is_healthy()
+        if healthy:
+            await self._ask_for_report(engine)
         if engine.ready or not healthy:
             self._set_ready(engine, engine.ready and healthy)
             return
@@ -151,6 +164,13 @@ class EnginePool:
         if models and await engine.client.can_answer(next(iter(models))):
             engine.models = models
             self._set_ready(engine, True)
+
+    async def _ask_for_report(self, engine: Engine) -> None:
+        """The last one stays where none comes: an engine that is too busy to tell has not lost its memory."""
+        try:
+            engine.report = await engine.client.report()
+        except EngineError as problem:
+            log.debug("%s", problem.message)
 
     def _set_ready(self, engine: Engine, ready: bool) -> None:
         if ready != engine.ready:

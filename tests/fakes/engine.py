@@ -11,18 +11,30 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.fakes.responses import events_of, message_of, response_of, text_part
 
 WORDS = ("3", " objects", ": ", "red", " circle")
+# As vLLM tells it of the demo's model, what is read of it: 2730 blocks of 256 tokens, a tenth of them in use.
+METRICS = """\
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="demo"} 2.0
+# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{engine="0",model_name="demo"} 1.0
+# TYPE vllm:kv_cache_usage_perc gauge
+vllm:kv_cache_usage_perc{engine="0",model_name="demo"} 0.1
+# TYPE vllm:cache_config_info gauge
+vllm:cache_config_info{block_size="256",cache_dtype="auto",engine="0",kv_cache_max_concurrency="151.66666666666666",\
+kv_cache_memory_bytes="1073741824",kv_cache_size_tokens="621226",mamba_cache_mode="align",num_gpu_blocks="2730"} 1.0
+"""
 
 
 class FakeEngine:
     """Knobs: `fail` is a status, told with the words `says`, `die_after` a number of frames, `pause_s` the time a
-    token takes, `endless` a stream of large frames without end; while `go` is not set, whole answers wait, and
-    streams behind their first event."""
+    token takes, `endless` a stream of large frames without end, `tells` what /metrics says; while `go` is not set,
+    whole answers wait, and streams behind their first event."""
 
     def __init__(self, model: str = "demo", context: int = 4096) -> None:
         self.model = model
@@ -37,6 +49,7 @@ class FakeEngine:
         self.endless_frames = 0
         self.go = threading.Event()
         self.go.set()
+        self.tells = METRICS
         self.chats: list[dict[str, Any]] = []
         self.responses: list[dict[str, Any]] = []
         self.tokenized: list[dict[str, Any]] = []
@@ -45,6 +58,7 @@ class FakeEngine:
         self.app = Starlette(
             routes=[
                 Route("/health", self._health),
+                Route("/metrics", self._metrics),
                 Route("/v1/models", self._models),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/completions", self._complete, methods=["POST"]),
@@ -60,6 +74,9 @@ class FakeEngine:
     async def _models(self, _: Request) -> Response:
         card = {"id": self.model, "object": "model", "max_model_len": self.context}
         return JSONResponse({"object": "list", "data": [card]})
+
+    async def _metrics(self, _: Request) -> Response:
+        return PlainTextResponse(self.tells)
 
     async def _complete(self, request: Request) -> Response:
         body = json.loads(await request.body())
