@@ -15,9 +15,16 @@ from server.admission.price import PriceList
 from server.api.bodies import BodyParser
 from server.api.connection import ConnectionLimits, bounded_connection
 from server.api.files.routes import make_file_routes
-from server.api.middleware import ErrorsAsProblems, RequestLog
+from server.api.front import Front
 from server.api.own_host import OwnHost, is_loopback
-from server.api.routes import BodyLimits, CompletionEndpoint, answer_http_exception, make_probes, make_routes
+from server.api.routes import (
+    BodyLimits,
+    CompletionEndpoint,
+    answer_http_exception,
+    make_probes,
+    make_routes,
+    pass_on,
+)
 from server.api.surfaces import SURFACES, wording_of
 from server.api.terms import TermsReader
 from server.crash import log_loop_fault
@@ -42,7 +49,7 @@ log = logging.getLogger("fovea")
 LARGE_STEPS = 4
 
 
-def make_app(settings: Settings, network: Network | None = None, drain: Drain | None = None) -> FastAPI:
+def make_app(settings: Settings, network: Network | None = None, drain: Drain | None = None) -> Front:
     """Build the gateway; its images come from the `network`, and `drain` tells it to stop.
 
     Raises ConfigError where the settings cannot work.
@@ -77,19 +84,12 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
         terms = TermsReader(admission.max_timeout_s)
         videos = make_videos(settings, metrics, network or Network())
         pipeline = Pipeline(images, videos, prices, Limits(metrics), gate, pool, metrics)
-        endpoints = [
-            (
-                path,
-                CompletionEndpoint(
-                    surface, limits, bodies, keys, terms, pipeline, pool, metrics, budget, turns, drain
-                ),
+        for path, surface in SURFACES.items():
+            front.endpoints[path] = CompletionEndpoint(
+                surface, limits, bodies, keys, terms, pipeline, pool, metrics, budget, turns, drain
             )
-            for path, surface in SURFACES.items()
-        ]
         metrics_keys = keys if settings.auth.protect_metrics else None
-        app.router.routes.extend(
-            make_routes(endpoints, keys, pool) + make_probes(pool, metrics, metrics_keys, drain)
-        )
+        app.router.routes.extend(make_routes(keys, pool) + make_probes(pool, metrics, metrics_keys, drain))
         if not settings.asks_for_keys and not is_loopback(settings.http.host):
             log.warning("no API keys are set: whoever reaches %s is served (auth.keys_file)", settings.http.host)
         app.router.routes.extend(
@@ -134,12 +134,11 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
         redirect_slashes=False,  # a redirect would name whatever host the caller claims this is
     )
     app.add_exception_handler(HTTPException, answer_http_exception)
-    # The last that is added is the first to see a request.
+    app.add_exception_handler(Exception, pass_on)
     unguarded = not settings.asks_for_keys and is_loopback(settings.http.host)
-    app.add_middleware(OwnHost, names=settings.http.hosts, loopback_only=unguarded)
-    app.add_middleware(ErrorsAsProblems, wording_of=wording_of, drain=drain)
-    app.add_middleware(RequestLog, routes=lambda: app.router.routes)
-    return app
+    own_host = OwnHost(settings.http.hosts, loopback_only=unguarded)
+    front = Front(app, lambda: app.router.routes, own_host, wording_of, drain)
+    return front
 
 
 def make_server_options(http: HttpSettings) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 from prometheus_client import Gauge
 
@@ -17,22 +16,27 @@ class ByteBudget:
         self._total = total
         self._free = total
         self._wait_s = wait_s
-        self._held = held
+        held.set_function(lambda: self.held)
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @contextmanager
-    def hold(self) -> "Iterator[Holding]":
-        """What one request holds; all of it is given back at the end, however that comes."""
-        holding = Holding(self)
-        try:
-            yield holding
-        finally:
-            holding.give_all()
+    @property
+    def held(self) -> int:
+        return self._total - self._free
+
+    def hold(self) -> "Holding":
+        """What one request holds; all of it is given back at the end of a `with` block, however that comes."""
+        return Holding(self)
+
+    def take_now(self, count: int) -> bool:
+        """Whether they were free, and nobody waits for them; then they are taken."""
+        if self._waiting or count > self._free:
+            return False
+        self._free -= count
+        return True
 
     async def take(self, count: int) -> None:
         """Raises BusyError."""
-        if not self._waiting and count <= self._free:
-            self._move(count)
+        if self.take_now(count):
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((count, turn))
@@ -47,11 +51,11 @@ class ByteBudget:
             raise
 
     def give(self, count: int) -> None:
-        self._move(-count)
+        self._free += count
         while self._waiting and self._waiting[0][0] <= self._free:
             count, turn = self._waiting.popleft()
             if not turn.done():
-                self._move(count)
+                self._free -= count
                 turn.set_result(None)
 
     def _leave(self, count: int, turn: "asyncio.Future[None]") -> None:
@@ -63,10 +67,6 @@ class ByteBudget:
         self._waiting = deque(each for each in self._waiting if each[1] is not turn)
         self.give(0)
 
-    def _move(self, count: int) -> None:
-        self._free -= count
-        self._held.set(self._total - self._free)
-
 
 class Holding:
     """Bytes that one request has taken."""
@@ -75,9 +75,16 @@ class Holding:
         self._budget = budget
         self._count = 0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_all()
+
     async def take(self, count: int) -> None:
         """Wait for a permit for `count` bytes. Raises BusyError."""
-        await self._budget.take(count)
+        if not self._budget.take_now(count):
+            await self._budget.take(count)
         self._count += count
 
     def give(self, count: int) -> None:
@@ -86,4 +93,5 @@ class Holding:
         self._budget.give(count)
 
     def give_all(self) -> None:
-        self.give(self._count)
+        if self._count:
+            self.give(self._count)

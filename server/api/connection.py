@@ -7,15 +7,16 @@ What two parsers on the way may read as two different requests is refused here t
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from server.api.exchange import EXCHANGE, Exchange
 from server.api.in_place import BodyInPlace
 from server.api.problems import problem_body
-from server.api.wire import IN_PLACE
 from server.errors import GatewayError, HeadTooLarge, HeadTooSlow, MalformedHttp, TooManyConnections
 from server.loop_turns import LoopTurns
 
@@ -45,6 +46,7 @@ class BoundedHttp(HttpToolsProtocol):
     (a read may hold the end of one request and the beginning of the next), `_begun` the requests so far."""
 
     limits: ClassVar[ConnectionLimits]
+    cycle: Exchange | None  # type: ignore[assignment]  # of the request that came last
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,6 +54,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes = 0
         self._begun = 0
         self._body_is_open = False
+        self._answering: Exchange | None = None
+        self._idle_since: float | None = None
         self._fault: GatewayError | None = None
         self._refused = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -66,22 +70,29 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()
+        super()._unset_keepalive_if_required()
         self.resume_writing()
-        if self.scope is not None:
-            self.scope.pop("extensions", None)  # it holds this connection, which holds it
+        for exchange in (self._answering, self.cycle):  # where requests are pipelined, two
+            if exchange is not None:
+                exchange.leave()
+        for cycle, _ in self.pipeline:
+            cast(Exchange, cycle).let_go()  # it never began
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         while data and not self._refused and not self.transport.is_closing():
+            self._idle_since = None
             if not self._in_head:
                 super().data_received(data)
                 return
-            if self._deadline is None:
-                self._expect_head()
             most = self.limits.max_head_bytes
             piece, data = data[: most - self._head_bytes], data[most - self._head_bytes :]
-            begun = self._begun + (not self._head_bytes)
+            before = self._begun
+            begun = before + (not self._head_bytes)
             super().data_received(piece)
+            # Most heads come whole, and need no deadline; what begins none at all is given no longer than one.
+            if self._in_head and self._deadline is None and (self._body_is_open or self._begun == before):
+                self._expect_head()
             # A head that began somewhere within the piece is counted from the next one on.
             if self._in_head and self._body_is_open and self._begun <= begun:
                 self._head_bytes += len(piece)
@@ -100,30 +111,50 @@ class BoundedHttp(HttpToolsProtocol):
             self._stop(MalformedHttp("Too many requests were sent at once."))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        self.headers.append((name.lower(), value))
         if len(self.headers) > MOST_HEADERS:
             self._stop(HeadTooLarge(f"The request has more than {MOST_HEADERS} headers."))
 
     def on_headers_complete(self) -> None:
+        """As uvicorn does, without what only upgrades and its own limits need."""
         self._in_head, self._head_bytes = False, 0
         self._cancel_deadline()
-        fault = ambiguity(self.parser.get_http_version(), self.url, self.headers)
+        version, scope = self.parser.get_http_version(), self.scope
+        fault = ambiguity(version, self.url, self.headers)
         if fault:
             self._stop(MalformedHttp(fault))
-        self.scope["extensions"] = {IN_PLACE: {"read": self.read_in_place}}
-        super().on_headers_complete()
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        headers = self.server_state.default_headers
+        exchange = Exchange(self, scope, self.logger, headers, keep_alive)  # type: ignore[arg-type]
+        scope["extensions"] = {EXCHANGE: exchange}  # type: ignore[dict-item]
+        exchange.waiting_for_100_continue = is_awaiting(self.headers)
+        self.cycle = exchange
+        if self._answering is None:
+            self._start_asgi_task(exchange, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+
+    def _start_asgi_task(self, cycle: Exchange, app: Any) -> None:  # type: ignore[override]
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
-        """As uvicorn does, but what nothing waits before is handed on as the bytes that it is: put into a bytearray
-        and taken out of it again, every body would be copied twice more."""
+        """What nothing waits before is handed on as the bytes that it is: put into a bytearray and taken out of it
+        again, as uvicorn does, every body would be copied twice more."""
         cycle = self.cycle
-        if cycle is None or cycle.body or cycle.response_complete:
-            super().on_body(body)
+        if cycle is None or cycle.response_complete:
             return
-        cycle.body = body  # type: ignore[assignment]
-        if len(body) > HIGH_WATER_LIMIT:
+        cycle.add(body)
+        if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        cycle.message_event.set()
 
     async def read_in_place(self, place: memoryview, turns: LoopTurns) -> bool:
         """Fill `place` with the rest of the body that is being read, whose length that is; False where the caller
@@ -144,15 +175,45 @@ class BoundedHttp(HttpToolsProtocol):
         self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
         self._in_head, self._head_bytes, self._body_is_open = True, 0, False
         self._cancel_deadline()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self._body_is_open and not self.transport.is_closing():
+        """The next request's turn; or, until one comes, the time for which an idle connection is kept."""
+        self.server_state.total_requests += 1
+        self._answering = None
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())  # type: ignore[arg-type]
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again_in(self.timeout_keep_alive)
+        if self._body_is_open:
             self._cancel_deadline()
             self._deadline = self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Called for every read: one timer looks from time to time instead."""
+
+    def _look_again_in(self, delay_s: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(delay_s, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:  # the next answer's end looks again
+            return
+        left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._look_again_in(left_s)
+        else:
+            self.timeout_keep_alive_handler()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -194,8 +255,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[problem.status] + head + body)
         self.transport.write_eof()
         if cycle is not None:
-            cycle.disconnected = True
-            cycle.message_event.set()
+            cycle.leave()
         self._deadline = self.loop.call_later(LINGER_S, self.transport.close)
 
 
@@ -208,9 +268,19 @@ def ambiguity(version: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> s
     names = [name for name, _ in headers]
     if names.count(b"host") != 1 and (version == "1.1" or b"host" in names):
         return "The request must have exactly one Host header."
-    if any(name == b"connection" and b"upgrade" in value.lower() for name, value in headers):
+    if b"connection" in names and b"upgrade" in b",".join(each_of(headers, b"connection")):
         return "Connections are not upgraded here: HTTP/1.1 alone is spoken."
-    coding = [value for name, value in headers if name == b"transfer-encoding"]
-    if coding and (version == "1.0" or [value.lower() for value in coding] != [b"chunked"]):
+    coding = each_of(headers, b"transfer-encoding") if b"transfer-encoding" in names else []
+    if coding and (version == "1.0" or coding != [b"chunked"]):
         return "The only Transfer-Encoding taken is chunked."
     return None
+
+
+def is_awaiting(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the caller waits to be told that its body is wanted."""
+    return b"100-continue" in each_of(headers, b"expect")
+
+
+def each_of(headers: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    """The values of a header, in lower case."""
+    return [value.lower() for each, value in headers if each == name]

@@ -1,12 +1,13 @@
 """By which names callers may call the gateway."""
 
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from server.api.wire import header
 from server.errors import WrongHost
+
+# Of names that were found to be ours: most callers use the same few.
+MOST_KNOWN = 256
+MOST_HOST_BYTES = 256
 
 
 class OwnHost:
@@ -16,19 +17,26 @@ class OwnHost:
     where no key is asked for, the name that it called is all that tells it from a program of the machine's.
     """
 
-    def __init__(self, app: ASGIApp, names: Collection[str], loopback_only: bool) -> None:
-        self._app = app
+    def __init__(self, names: Collection[str], loopback_only: bool) -> None:
         self._names = frozenset(name.lower() for name in names)
         self._loopback_only = loopback_only
+        self._known: set[bytes] = set()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._is_own(header(scope, b"host")):
+    def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """`headers` are ASGI's. Raises WrongHost. HTTP/1.0, which no browser speaks, may name none."""
+        for name, host in headers:
+            if name == b"host":
+                if host not in self._known:
+                    self._look_at(host)
+                return
+
+    def _look_at(self, host: bytes) -> None:
+        if not self._is_own(host.decode("latin-1")):
             raise WrongHost("This gateway is not called by that name: its operator may add it to http.hosts.")
-        await self._app(scope, receive, send)
+        if len(self._known) < MOST_KNOWN and len(host) < MOST_HOST_BYTES:
+            self._known.add(host)
 
-    def _is_own(self, host: str | None) -> bool:
-        if host is None:  # HTTP/1.0, which no browser speaks
-            return True
+    def _is_own(self, host: str) -> bool:
         name = without_port(host.strip().lower()).removesuffix(".")
         if self._names:
             return name in self._names or is_loopback(name)

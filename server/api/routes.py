@@ -15,10 +15,11 @@ from starlette.types import Receive, Scope, Send
 
 from server.admission.keys import KeyRing
 from server.api.bodies import BodyParser
-from server.api.stream import send_answer, until_client_leaves
+from server.api.leaving import ClientLeft, UntilCallerLeaves
+from server.api.stream import send_answer
 from server.api.surface import Surface
 from server.api.terms import TermsReader
-from server.api.wire import ClientLeft, read_body, require_json
+from server.api.wire import read_body, require_json
 from server.domain import ParsedRequest, Tenant, Terms
 from server.drain import Drain
 from server.engines.pool import EnginePool
@@ -70,35 +71,39 @@ class CompletionEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         account = Account(self._surface.label, self._metrics, self._pool)
         with account, self._budget.hold() as holding:
-            if scope["method"] != "POST":
-                raise WrongMethod("Use POST here.")
-            tenant = await self._keys.authenticate(scope["headers"], "inference")
-            terms = self._terms.read(scope["headers"], tenant)
-            require_json(scope)
-            limits = self._limits
-            raw = await read_body(scope, receive, limits.max_bytes, limits.timeout_s, holding, self._turns)
-            account.start_clock()
-            request = await self._bodies.parse(self._surface.parse, raw)
-            del raw
-            account.model = request.model
             try:
-                answering = self._answer(request, tenant, terms, scope, send, account, holding)
-                await until_client_leaves(answering, receive)
+                with UntilCallerLeaves(scope):
+                    await self._serve(scope, receive, send, account, holding)
             except ClientLeft:
                 if not account.complete:
                     raise
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, account: "Account", holding: Holding
+    ) -> None:
+        if scope["method"] != "POST":
+            raise WrongMethod("Use POST here.")
+        tenant = await self._keys.authenticate(scope["headers"], "inference")
+        terms = self._terms.read(scope["headers"], tenant)
+        require_json(scope)
+        limits = self._limits
+        raw = await read_body(scope, receive, limits.max_bytes, limits.timeout_s, holding, self._turns)
+        account.start_clock()
+        request = await self._bodies.parse(self._surface.parse, raw)
+        del raw
+        account.model = request.model
+        await self._answer(request, tenant, terms, send, account, holding)
 
     async def _answer(
         self,
         request: ParsedRequest,
         tenant: Tenant,
         terms: Terms,
-        scope: Scope,
         send: Send,
         account: "Account",
         holding: Holding,
     ) -> None:
-        request_id = scope["state"]["request_id"]
+        request_id = current_record().request_id
         async with self._pipeline.answer(request, tenant, terms, request_id, holding) as answer:
             account.first_byte()
             told = await self._surface.tell(answer)
@@ -158,10 +163,8 @@ class Account:
         return self.model if self.model in self._pool.models() else "unknown"
 
 
-def make_routes(
-    endpoints: list[tuple[str, CompletionEndpoint]], keys: KeyRing, pool: EnginePool
-) -> list[BaseRoute]:
-    """All routes. Model names may hold slashes, as on the hub."""
+def make_routes(keys: KeyRing, pool: EnginePool) -> list[BaseRoute]:
+    """What is called seldom. Model names may hold slashes, as on the hub."""
 
     async def list_models(request: Request) -> Response:
         await keys.authenticate(request.scope["headers"], "inference")
@@ -179,7 +182,6 @@ def make_routes(
         raise UnknownRoute("Responses are not kept: take the answer of the request that makes one.")
 
     return [
-        *(Route(path, endpoint) for path, endpoint in endpoints),
         Route(
             "/v1/responses/{rest:path}", kept_response, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
         ),
@@ -223,3 +225,8 @@ async def answer_http_exception(request: Request, exc: Exception) -> NoReturn:
     if status == 405:
         raise WrongMethod(f"{request.method} is not allowed here.")
     raise UnknownRoute("There is nothing at this path.")
+
+
+async def pass_on(_: Request, exc: Exception) -> NoReturn:
+    """Starlette would answer with words of its own: the front answers all that fails."""
+    raise exc

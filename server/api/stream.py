@@ -1,15 +1,12 @@
-"""Passes an engine's bytes on to the caller as they come, and notices when the caller leaves."""
+"""Passes an engine's bytes on to the caller as they come: whole answers in one piece, streams event by event."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
-from typing import Any
+from collections.abc import Callable
 
-from starlette.types import Receive, Send
+from starlette.types import Send
 
 from server.api.let_go import let_go
 from server.api.surface import Surface
-from server.api.wire import ClientLeft
 from server.domain import Answer
 from server.drain import Drain
 from server.errors import EngineError, GatewayError
@@ -17,21 +14,7 @@ from server.record import current_record
 
 END_OF_EVENT = b"\n\n"
 EVENTS = "text/event-stream"
-
-
-async def until_client_leaves(work: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Run `work`; cancel it, wait for its clean-up and raise ClientLeft if the caller goes away first."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_wait_for_disconnect(receive))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientLeft
-        working.result()
-    finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+Headers = list[tuple[bytes, bytes]]
 
 
 async def send_answer(
@@ -43,6 +26,18 @@ async def send_answer(
     gateway that stops: that error is returned for the account, since the status has gone out already.
     """
     current_record().engine = answer.engine
+    headers = headers_of(answer)
+    if answer.whole is None:
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        return await send_frames(answer, surface, request_id, send, on_end, drain)
+    headers.append((b"content-length", b"%d" % len(answer.whole)))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.whole, "more_body": False})
+    on_end()
+    return None
+
+
+def headers_of(answer: Answer) -> Headers:
     headers = [
         (b"content-type", answer.media_type.encode("latin-1")),
         (b"x-fovea-engine", answer.engine.encode("latin-1")),
@@ -52,22 +47,37 @@ async def send_answer(
     if answer.image_notes:
         headers.append((b"x-fovea-image-notes", answer.image_notes.encode("latin-1")))
     headers += answer.limit_headers
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    return headers
+
+
+async def send_frames(
+    answer: Answer, surface: Surface, request_id: str, send: Send, on_end: Callable[[], None], drain: Drain
+) -> GatewayError | None:
+    """Every read of the engine's in one write; of streams cut where events end: an event of ours must not land
+    inside one."""
+    cuts = answer.media_type.startswith(EVENTS)
     failure: GatewayError | None = None
-    events = 0
+    events, begun = 0, b""
     try:
-        async with aclosing(whole_events(answer)) as frames:
-            async for frame in frames:
-                await send({"type": "http.response.body", "body": frame, "more_body": True})
-                events += frame.count(END_OF_EVENT)
-                # Callers hang up as soon as they have read this, which is not leaving early.
-                if surface.last_event in frame:
-                    on_end()
+        async for came in answer.frames:
+            frame = came
+            if cuts and (begun or not came.endswith(END_OF_EVENT)):
+                whole, end, begun = (begun + came).rpartition(END_OF_EVENT)
+                frame = whole + end
+                if not frame:
+                    continue
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+            events += frame.count(END_OF_EVENT)
+            # Callers hang up as soon as they have read this, which is not leaving early.
+            if surface.last_event in frame:
+                on_end()
+        if begun:
+            await send({"type": "http.response.body", "body": begun, "more_body": True})
         on_end()
     except (EngineError, asyncio.CancelledError) as problem:
         if isinstance(problem, EngineError):
             failure = problem
-        elif drain.over and answer.media_type.startswith(EVENTS):
+        elif drain.over and cuts:
             failure = drain.cut_off()
         else:  # the caller has left
             raise
@@ -76,23 +86,3 @@ async def send_answer(
         await send({"type": "http.response.body", "body": event, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
     return failure
-
-
-async def whole_events(answer: Answer) -> AsyncGenerator[bytes, None]:
-    """The answer's frames, those of a stream cut where events end: an event of ours must not land inside one."""
-    if not answer.media_type.startswith(EVENTS):
-        async for frame in answer.frames:
-            yield frame
-        return
-    begun = b""
-    async for frame in answer.frames:
-        events, end, begun = (begun + frame).rpartition(END_OF_EVENT)
-        if end:
-            yield events + end
-    if begun:
-        yield begun
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -5,6 +5,8 @@ import ctypes
 
 from starlette.types import Receive, Scope
 
+from server.api.exchange import Exchange, exchange_of
+from server.api.leaving import ClientLeft
 from server.domain import Raw
 from server.errors import BodyTooLarge, CallerError, WrongMediaType
 from server.loop_turns import TURN_BYTES, LoopTurns
@@ -14,12 +16,6 @@ from server.record import current_record
 # Of CPython's stable interface: given no bytes to copy, it leaves the new ones as they are.
 _new_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
 _new_bytearray.restype, _new_bytearray.argtypes = ctypes.py_object, (ctypes.c_char_p, ctypes.c_ssize_t)
-# In a request's extensions (ASGI): how the rest of its body may be read by the connection itself.
-IN_PLACE = "fovea.body_in_place"
-
-
-class ClientLeft(Exception):
-    """The caller closed the connection: there is nobody left to answer."""
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -32,8 +28,8 @@ def header(scope: Scope, name: bytes) -> str | None:
 def require_json(scope: Scope) -> None:
     """Raises WrongMediaType. A page in somebody's browser may send anything else without being asked (CORS):
     to a gateway on that person's machine, say, which asks for no key."""
-    media_type = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    media_type = header(scope, b"content-type") or ""
+    if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
         raise WrongMediaType("Send the body as content-type application/json.")
     if (header(scope, b"content-encoding") or "identity").strip().lower() != "identity":
         raise WrongMediaType("Send the body without content-encoding.")
@@ -50,26 +46,37 @@ async def read_body(
     length = int(declared) if declared is not None and declared.isdecimal() else None
     permitted = max_bytes if length is None else length
     if permitted > max_bytes:
-        raise BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
+        raise too_large(max_bytes)
     await holding.take(permitted)
-    try:
-        async with asyncio.timeout(timeout_s):
-            first, more = await next_piece(receive)
-            if not more:
-                body: Raw = first
-            elif (
-                length is not None and length - len(first) > TURN_BYTES and IN_PLACE in scope.get("extensions", ())
-            ):
-                body = await read_in_place(scope, first, length, turns)
-            else:
-                body = await read_pieces(receive, first, max_bytes, turns)
-    except TimeoutError as problem:
-        raise CallerError(f"The body did not arrive within {timeout_s:g} s.") from problem
+    exchange = exchange_of(scope)
+    body: Raw | None = exchange.take_whole_body() if exchange is not None else None
+    if body is None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                body = await read_as_it_comes(exchange, receive, length, max_bytes, turns)
+        except TimeoutError as problem:
+            raise CallerError(f"The body did not arrive within {timeout_s:g} s.") from problem
     if len(body) > max_bytes:
-        raise BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
-    holding.give(permitted - len(body))
+        raise too_large(max_bytes)
+    if permitted != len(body):
+        holding.give(permitted - len(body))
     current_record().body_bytes = len(body)
     return body
+
+
+def too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
+
+
+async def read_as_it_comes(
+    exchange: Exchange | None, receive: Receive, length: int | None, max_bytes: int, turns: LoopTurns
+) -> Raw:
+    first, more = await next_piece(receive)
+    if not more:
+        return first
+    if exchange is not None and length is not None and length - len(first) > TURN_BYTES:
+        return await read_in_place(exchange, first, length, turns)
+    return await read_pieces(receive, first, max_bytes, turns)
 
 
 async def next_piece(receive: Receive) -> tuple[bytes, bool]:
@@ -87,16 +94,16 @@ async def read_pieces(receive: Receive, first: bytes, max_bytes: int, turns: Loo
         chunk, more = await next_piece(receive)
         held += len(chunk)
         if held > max_bytes:
-            raise BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
+            raise too_large(max_bytes)
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-async def read_in_place(scope: Scope, first: bytes, length: int, turns: LoopTurns) -> bytearray:
+async def read_in_place(exchange: Exchange, first: bytes, length: int, turns: LoopTurns) -> bytearray:
     """By the connection itself (`server.api.in_place`): nothing may come between what was received and this."""
     body = unfilled(length)
     body[: len(first)] = first
-    if not await scope["extensions"][IN_PLACE]["read"](memoryview(body)[len(first) :], turns):
+    if not await exchange.read_in_place(memoryview(body)[len(first) :], turns):
         raise ClientLeft
     return body
 
@@ -106,7 +113,3 @@ def unfilled(length: int) -> bytearray:
     full: `read_in_place` returns it whole or not at all."""
     made: bytearray = _new_bytearray(None, length)
     return made
-
-
-def can_be_in_place(scope: Scope) -> bool:
-    return IN_PLACE in scope.get("extensions", ())

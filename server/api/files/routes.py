@@ -15,9 +15,9 @@ from server.api.files.anthropic import AnthropicFiles
 from server.api.files.dialect import Dialect
 from server.api.files.openai import OpenAIFiles
 from server.api.files.upload import IN_FLIGHT, read_upload
+from server.api.leaving import ClientLeft, UntilCallerLeaves
 from server.api.routes import Account
-from server.api.stream import until_client_leaves
-from server.api.wire import ClientLeft, header
+from server.api.wire import header
 from server.domain import Tenant
 from server.engines.pool import EnginePool
 from server.errors import FilesNotEnabled, WrongMethod
@@ -91,7 +91,8 @@ class FileContent:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._chunks):
             try:
-                await until_client_leaves(self._send(send), receive)
+                with UntilCallerLeaves(scope):
+                    await self._send(send)
             except ClientLeft:
                 if not self._complete:
                     raise

@@ -6,7 +6,8 @@ from starlette.types import Receive, Scope
 
 from server.api.files.dialect import Dialect
 from server.api.files.form import UploadForm, read_boundary
-from server.api.wire import ClientLeft, header
+from server.api.leaving import ClientLeft
+from server.api.wire import header
 from server.errors import CallerError, FileTooLarge, WrongMediaType
 from server.files.upload import Described, Upload
 from server.record import current_record

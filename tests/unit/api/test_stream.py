@@ -33,16 +33,25 @@ class Caller:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.ended_after: list[int] = []
+        self.headers: dict[bytes, bytes] = {}
 
     async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.body" and message["body"]:
+        if message["type"] == "http.response.start":
+            self.headers = dict(message["headers"])
+        elif message["body"]:
             self.frames.append(message["body"])
 
     def end(self) -> None:
         self.ended_after.append(len(self.frames))
 
 
-async def relay(surface: Surface, *frames: bytes, dies: bool = False, kind: str = "text/event-stream") -> Caller:
+async def relay(
+    surface: Surface,
+    *frames: bytes,
+    dies: bool = False,
+    kind: str = "text/event-stream",
+    whole: bytes | None = None,
+) -> Caller:
     async def engine() -> AsyncGenerator[bytes, None]:
         for frame in frames:
             yield frame
@@ -50,7 +59,7 @@ async def relay(surface: Surface, *frames: bytes, dies: bool = False, kind: str 
             raise EngineError("engine-0 failed.")
 
     caller = Caller()
-    answer = Answer(200, kind, "engine-0", engine())
+    answer = Answer(200, kind, "engine-0", engine(), whole=whole)
     failure = await send_answer(answer, surface, "req-1", caller.send, caller.end, Drain())
     assert (failure is not None) == dies
     return caller
@@ -116,3 +125,15 @@ async def test_a_stream_that_is_cut_off_says_so_and_nothing_else_does(kind: str,
 
 async def test_other_answers_are_not_looked_into() -> None:
     assert (await relay(CHATS, b"{\n", b"\n\n}", kind="application/json")).frames == [b"{\n", b"\n\n}"]
+
+
+@pytest.mark.parametrize("whole", [b"{}", b""])
+async def test_an_answer_in_one_piece_goes_out_under_its_length(whole: bytes) -> None:
+    caller = await relay(CHATS, whole, kind="application/json", whole=whole)
+    assert b"".join(caller.frames) == whole
+    assert caller.headers[b"content-length"] == b"%d" % len(whole)
+    assert len(caller.ended_after) == 1
+
+
+async def test_a_streams_length_is_not_told() -> None:
+    assert b"content-length" not in (await relay(CHATS, CHAT)).headers

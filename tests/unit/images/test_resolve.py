@@ -91,7 +91,7 @@ class Scene:
         sources = tuple(ImageSource(f"messages[{n}]", url, {}, detail) for n, url in enumerate(urls))
         with self.budget.hold() as holding:
             images = await self.resolver.resolve(sources, Tenant(tenant), holding)
-            self.held_at_the_end = self.held._value.get()
+            self.held_at_the_end = self.budget.held
             return images
 
 
@@ -169,7 +169,7 @@ async def test_what_is_made_has_a_permit_for_its_bytes() -> None:
     scene.fetches.bodies["https://a.example/x"] = picture()
     await one(scene, "https://a.example/x")
     assert scene.held_at_the_end == len(picture())
-    assert scene.held._value.get() == 0
+    assert scene.budget.held == 0
 
 
 async def test_the_first_frame_of_an_animation_is_told_to_be_just_that() -> None:
@@ -212,7 +212,7 @@ async def test_a_picture_that_breaks_while_it_is_brought_down_is_refused_and_not
         with pytest.raises(ImageError) as caught:
             await scene.resolve(broken)
         assert caught.value.param == "messages[0]"
-    assert scene.held._value.get() == 0
+    assert scene.budget.held == 0
 
 
 async def test_a_failure_stops_the_other_images() -> None:
@@ -238,7 +238,7 @@ async def test_a_file_is_the_same_picture_as_its_bytes_and_its_own_tenants_alone
     scene = Scene(isolate=isolate)
     assert await one(scene, "file-1") == await one(scene, data_url(picture()))
     assert scene.metrics.registry.get_sample_value("fovea_images_total", {"source": "file", "format": "png"}) == 1
-    assert scene.held._value.get() == 0
+    assert scene.budget.held == 0
     with pytest.raises(FileNotFound) as caught:
         await scene.resolve("file-1", tenant="two")
     assert caught.value.param == "messages[0]"
