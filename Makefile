@@ -42,8 +42,8 @@ lesson: setup  ## quantize the bundled model nine ways, measure what each sees, 
 bench-quantize: setup  ## our writer beside llm-compressor's and cp: docs/benchmarks/quantize.md
 	$(GATEWAY)/python -m loadtest.bench_quantize
 
-bench-gateway:  ## what the gateway adds to a request, by stage: docs/benchmarks/gateway.md
-	@$(SET_UP) gateway
+bench-gateway:  ## what the gateway adds to a request, by stage and beside other gateways: docs/benchmarks/gateway.md
+	@$(SET_UP) gateway nginx peer-vllm-router peer-smg peer-litellm
 	$(GATEWAY)/python -m loadtest.bench_gateway
 
 train: setup  ## train the bundled model anew into build/demo-model (2.3 hours on two cores; resumable)

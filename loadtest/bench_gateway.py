@@ -1,4 +1,4 @@
-"""`make bench-gateway`: what the gateway adds to a request, by stage, beside the upstream asked directly.
+"""`make bench-gateway`: what the gateway adds to a request, by stage and beside other gateways (loadtest/peers).
 
 Gateway, upstream and callers are processes of their own on one machine and take turns with each other, round by
 round; CPU, memory and stalls are told by a watch inside the gateway's process. Writes docs/benchmarks/gateway.md
@@ -10,7 +10,6 @@ import functools
 import json
 import os
 import platform
-import resource
 import time
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -20,11 +19,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from loadtest.gateway.bodies import make_body, make_jpeg
+from loadtest.gateway.machine import machine_busy_s, own_cpu_s
 from loadtest.gateway.measure import measure_memory, measure_run, measure_streams
 from loadtest.gateway.page import make_page, table_of_runs
 from loadtest.gateway.processes import Gateway, gateway, stub
-from loadtest.gateway.result import DIRECT, LARGE, LOW, OURS, Result
+from loadtest.gateway.result import DIRECT, LARGE, LOW, OURS, Result, read_result
 from loadtest.gateway.yardsticks import measure_yardsticks
+from loadtest.peers.bench import PEERS, bench_peers
 
 # Where each stage's function is looked up when it is called. Base64 inside a body is met before the rest is parsed.
 STAGES = {
@@ -41,6 +42,8 @@ STAGES = {
 }
 SIZES = {"no image": 0, "50 KB": 50_000, "500 KB": 500_000, "4 MB": 4_000_000}
 REQUESTS = {"no image": 1000, "50 KB": 400, "500 KB": 200, "4 MB": 64, LOW: 12, LARGE: 12}
+ROUNDS = 4
+PARTS = ("stages", "peers")
 CALLERS = (1, 4, 16)
 HELD = (1, 16)
 # Drawn anew for every request; and, by a gateway of its own, with so many pixels left.
@@ -74,7 +77,7 @@ def bench(sources: dict[str, Path], rounds: int, names: Collection[str]) -> Resu
         for number in range(rounds):
             measure_round(rotated(plain, number), rotated(large, number), upstream, bodies, result)
             print(f"round {number + 1}\n{table_of_runs(result.runs)}", flush=True)
-        small, held = make_body(make_jpeg(SIZES["50 KB"])), make_body(make_jpeg(SIZES["4 MB"]), model="held")
+        small, held = make_body(make_jpeg(SIZES["50 KB"])), make_body(make_jpeg(SIZES["4 MB"]), held=True)
         result.yardsticks = measure_yardsticks(make_jpeg(SIZES["4 MB"]))
         for _ in range(rounds):
             for name, source in sources.items():
@@ -96,18 +99,6 @@ def start(stack: ExitStack, sources: dict[str, Path], upstream: int, settings: d
 def rotated(subjects: Subjects, number: int) -> Subjects:
     turn = list(subjects.items())
     return dict(turn[number % len(turn) :] + turn[: number % len(turn)]) if turn else {}
-
-
-def machine_busy_s() -> float:
-    """Seconds of CPU that all processes have had, over all CPUs (proc(5): all but idle and iowait)."""
-    user, nice, system, _, _, *rest = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
-    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
-
-
-def own_cpu_s() -> float:
-    """Of this process and of those that it has started and that have ended."""
-    mine, theirs = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return mine.ru_utime + mine.ru_stime + theirs.ru_utime + theirs.ru_stime
 
 
 def begin(rounds: int, bodies: dict[str, bytes]) -> Result:
@@ -140,14 +131,30 @@ def measure_round(
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench_gateway", description=__doc__)
     parser.add_argument("--docs", type=Path, default=Path("docs/benchmarks"), help="folder for the results")
-    parser.add_argument("--rounds", type=int, default=5, help="(5)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"({ROUNDS})")
+    parser.add_argument("--only", choices=PARTS, help="measure this alone; the rest stays as it was last measured")
+    parser.add_argument("--peers", default=",".join(PEERS), help=f"other gateways, with commas ({','.join(PEERS)})")
     parser.add_argument("--against", type=Path, help="another checkout, whose gateway takes turns with this one's")
     parser.add_argument("--body", action="append", choices=REQUESTS, help="measure this one alone; repeat for more")
     args = parser.parse_args()
+    peers = [name for name in args.peers.split(",") if name]
+    if unknown := set(peers) - PEERS.keys():
+        parser.error(f"no other gateway is called {', '.join(sorted(unknown))}: {', '.join(PEERS)}")
     sources = {OURS: Path.cwd()} | ({"other": args.against} if args.against else {})
-    result = bench(sources, args.rounds, args.body or list(REQUESTS))
+    raw = args.docs / "gateway.json"
+    before = read_result(raw.read_text()) if args.only and raw.exists() else None
+    if args.only == "peers" and before is not None:
+        result = before
+    elif args.only == "peers":
+        result = begin(0, {})
+    else:
+        result = bench(sources, args.rounds, args.body or list(REQUESTS))
+    if args.only == "stages":
+        result.peers = before.peers if before else None
+    else:
+        result.peers = bench_peers(peers, args.rounds)
     args.docs.mkdir(parents=True, exist_ok=True)
-    (args.docs / "gateway.json").write_text(json.dumps(asdict(result)) + "\n")
+    raw.write_text(json.dumps(asdict(result)) + "\n")
     (args.docs / "gateway.md").write_text(make_page(result))
     print(make_page(result))
 

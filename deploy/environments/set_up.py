@@ -27,12 +27,25 @@ class Environment:
     """What is installed into one environment; `free_gb` is asked of the disk before.
 
     Ours with `extras`; without any, pyproject's dependency group of the environment's name and nothing of ours.
+    `named`: made only when it is named; where it cannot be, that is said and the rest goes on.
     """
 
     extras: str
     cpu_torch: bool
     free_gb: float
     purpose: str
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class Program:
+    """Debian packages of which one holds `path`: unpacked under .venv/programs, not installed, so that no service
+    starts."""
+
+    path: str
+    packages: tuple[str, ...]
+    purpose: str
+    named: bool = False
 
 
 ENVIRONMENTS = {
@@ -46,9 +59,17 @@ ENVIRONMENTS = {
     "client-litellm": Environment("", False, 0.6, "tests: litellm as a client"),
     "client-node": Environment("", False, 0.4, "tests: Node and the openai SDK of npm"),
     "weed": Environment("", False, 0.4, "tests: SeaweedFS, a real S3 store"),
+    # Other gateways, beside which `make bench-gateway` measures ours.
+    "peer-vllm-router": Environment("", False, 0.2, "benchmark: vllm-router", named=True),
+    "peer-smg": Environment("", False, 0.3, "benchmark: smg", named=True),
+    "peer-litellm": Environment("", False, 0.9, "benchmark: the LiteLLM proxy", named=True),
 }
-# Debian packages that only tests need: unpacked under .venv/programs, not installed, so that no service starts.
-PROGRAMS = {"docker-registry": "the test of push against a real registry"}
+PROGRAMS = {
+    "docker-registry": Program(
+        "usr/bin/docker-registry", ("docker-registry",), "the test of push against a real registry"
+    ),
+    "nginx": Program("usr/sbin/nginx", ("nginx",), "benchmark: nginx", named=True),
+}
 
 
 class SetUpError(Exception):
@@ -57,25 +78,37 @@ class SetUpError(Exception):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    choices = "\n".join(f"{name}: {env.purpose}" for name, env in ENVIRONMENTS.items())
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"all by default\n{choices}")
+    things = {**ENVIRONMENTS, **PROGRAMS}
+    choices = "\n".join(f"{name}: {thing.purpose}" for name, thing in things.items())
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"all but the benchmark's by default\n{choices}")
     parser.add_argument("--unpinned", action="store_true", help="ignore the constraints (to renew them)")
     args = parser.parse_args()
     try:
-        unknown = set(args.names) - ENVIRONMENTS.keys()
+        unknown = set(args.names) - things.keys()
         if unknown:
-            raise SetUpError(f"no environment is called {', '.join(sorted(unknown))}: {', '.join(ENVIRONMENTS)}")
+            raise SetUpError(f"no environment is called {', '.join(sorted(unknown))}: {', '.join(things)}")
         if VENVS.is_symlink():
             print(f"set-up: {VENVS.name} is a link: the environments are another checkout's and are left alone")
             return 0
-        for name in args.names or ENVIRONMENTS:
-            ensure(name, pinned=not args.unpinned)
-        if not args.names:
-            ensure_programs()
+        for name in args.names or [name for name, thing in things.items() if not thing.named]:
+            if name in PROGRAMS:
+                ensure_program(name)
+            else:
+                ensure_or_skip(name, pinned=not args.unpinned)
     except SetUpError as problem:
         print(f"set-up: {problem}", file=sys.stderr)
         return 1
     return 0
+
+
+def ensure_or_skip(name: str, pinned: bool) -> None:
+    """A benchmark that lacks a peer says so; everything else has to be there."""
+    try:
+        ensure(name, pinned)
+    except SetUpError as problem:
+        if not ENVIRONMENTS[name].named:
+            raise
+        print(f"set-up: SKIPPED: {name} ({ENVIRONMENTS[name].purpose}): {problem}", flush=True)
 
 
 def ensure(name: str, pinned: bool) -> None:
@@ -131,22 +164,21 @@ def install_node_packages(name: str) -> None:
     run([*npm, "ci", "--prefix", str(folder), *options], failure)
 
 
-def ensure_programs() -> None:
-    """Unpack what is not there; where that cannot be, say which test will be skipped and what to do."""
-    for name, purpose in PROGRAMS.items():
-        folder = VENVS / "programs"
-        if shutil.which(name) or (folder / "usr" / "bin" / name).exists():
-            print(f"set-up: {name}: there")
-        elif unpack(name, folder):
-            print(f"set-up: {name}: unpacked", flush=True)
-        else:
-            print(
-                f"set-up: SKIPPED: {name} ({purpose}): it is a Debian package: apt-get install {name}", flush=True
-            )
+def ensure_program(name: str) -> None:
+    """Unpack what is not there; where that cannot be, say what will be skipped and what to do."""
+    program, folder = PROGRAMS[name], VENVS / "programs"
+    if shutil.which(name) or (folder / program.path).exists():
+        print(f"set-up: {name}: there")
+    elif all(unpack(package, folder) for package in program.packages):
+        print(f"set-up: {name}: unpacked", flush=True)
+    else:
+        how = f"it is a Debian package: apt-get install {name}"
+        print(f"set-up: SKIPPED: {name} ({program.purpose}): {how}", flush=True)
 
 
 def unpack(package: str, folder: Path) -> bool:
-    """Fetch a Debian package and unpack it. As root, apt's lists are renewed where they do not know it."""
+    """Fetch a Debian package and unpack it. As root, apt's lists are renewed where they do not know it, or no
+    longer as it is now."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         return False
     shutil.rmtree(folder / "deb", ignore_errors=True)

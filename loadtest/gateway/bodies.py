@@ -7,6 +7,8 @@ import json
 import numpy as np
 from PIL import Image
 
+from loadtest.gateway.stub import HOLD
+
 QUALITY = 92
 ASPECT = 4 / 3
 # A JPEG of this noise at QUALITY, measured; the picture is grown or shrunk from there.
@@ -36,13 +38,14 @@ def draw(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
-def make_body(picture: bytes | None, model: str = "demo", stream: bool = False, detail: str = "auto") -> bytes:
+def make_body(picture: bytes | None, stream: bool = False, detail: str = "auto", held: bool = False) -> bytes:
     """What the OpenAI SDK sends: compact JSON."""
-    content: list[dict[str, object]] = [{"type": "text", "text": "What is in this picture?\nAnswer briefly."}]
+    question = "What is in this picture?\nAnswer briefly." + (f" {HOLD.decode()}" if held else "")
+    content: list[dict[str, object]] = [{"type": "text", "text": question}]
     if picture is not None:
         url = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
         image = {"url": url} if detail == "auto" else {"url": url, "detail": detail}
         content.append({"type": "image_url", "image_url": image})
     messages = [{"role": "user", "content": content}]
-    body = {"model": model, "stream": stream, "messages": messages, "max_tokens": 64}
+    body = {"model": "demo", "stream": stream, "messages": messages, "max_tokens": 64}
     return json.dumps(body, separators=(",", ":")).encode()

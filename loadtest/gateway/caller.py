@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import httptools
 
-SENT_AT = re.compile(rb'"sent": ([0-9.]+)')
+SENT_AT = re.compile(rb"sent ([0-9.]+) ")
 
 
 class NotAnswered(RuntimeError):
@@ -60,8 +60,10 @@ class Caller(asyncio.Protocol):
         self._transport.close()
 
 
-def make_request(body: bytes) -> bytes:
+def make_request(body: bytes, key: str = "") -> bytes:
     head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    if key:
+        head += f"authorization: Bearer {key}\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
 from loadtest.gateway.result import DIRECT, LARGE, LOW, OURS, Memory, Result, Run, StageTimes, Streams, Yardstick
+from loadtest.peers.page import make_section
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -15,7 +16,8 @@ def make_page(result: Result) -> str:
     sizes = ", ".join(f"{name} {size:,}" for name, size in result.body_bytes.items())
     return f"""# What the gateway adds to a request
 
-*Written by `make bench-gateway`; every figure comes from that run. {result.date}, {result.machine}, {versions}.
+*Written by `make bench-gateway`; each part's figures come from one run, of the day that it names. {result.date},
+{result.machine}, {versions}.
 Other programs had {result.others:.0%} of the machine's CPUs meanwhile.*
 
 {targets(result)}
@@ -74,6 +76,8 @@ How much later a streamed token reaches the caller than the upstream sent it: 16
 alone and beside 4 MB pictures.
 
 {table_of_streams(result.streams)}
+
+{make_section(result.peers) if result.peers else ""}
 
 Raw data: [gateway.json](gateway.json). To repeat: `make bench-gateway`.
 """

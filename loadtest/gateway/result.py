@@ -1,6 +1,9 @@
 """What the benchmark notes; gateway.json holds exactly this."""
 
+import json
 from dataclasses import dataclass, field
+
+from loadtest.peers.result import PeerMemory, PeerRun, Peers, PeerStreams
 
 DIRECT, OURS = "direct", "gateway"
 # The bodies that ask for a picture to be drawn anew: as small as it is by default, and large.
@@ -88,3 +91,17 @@ class Result:
     memory: list[Memory] = field(default_factory=list)
     yardsticks: list[Yardstick] = field(default_factory=list)
     others: float = 0.0
+    peers: Peers | None = None
+
+
+def read_result(text: str) -> Result:
+    """What gateway.json holds. Raises TypeError for one that was written by another version of this."""
+    told = json.loads(text)
+    peers = told.pop("peers", None)
+    kinds = {"runs": Run, "stages": StageTimes, "streams": Streams, "memory": Memory, "yardsticks": Yardstick}
+    for name, kind in kinds.items():
+        told[name] = [kind(**each) for each in told[name]]
+    if peers is not None:
+        for name, kind in {"runs": PeerRun, "streams": PeerStreams, "memory": PeerMemory}.items():
+            peers[name] = [kind(**each) for each in peers[name]]
+    return Result(**told, peers=Peers(**peers) if peers else None)

@@ -85,12 +85,45 @@ def test_a_program_that_is_not_there_is_unpacked_or_said(
     set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(set_up, "VENVS", tmp_path)
-    monkeypatch.setattr(set_up, "PROGRAMS", {"no-such-package-anywhere": "a test"})
-    monkeypatch.setattr(set_up, "quiet", lambda *_: False)
-    set_up.ensure_programs()
-    assert "SKIPPED: no-such-package-anywhere (a test): it is a Debian package: apt-get" in capsys.readouterr().out
-    program = tmp_path / "programs" / "usr" / "bin" / "no-such-package-anywhere"
-    program.parent.mkdir(parents=True)
-    program.touch()
-    set_up.ensure_programs()
-    assert capsys.readouterr().out == "set-up: no-such-package-anywhere: there\n"
+    program = set_up.Program("usr/sbin/no-such-thing", ("no-such-package", "its-library"), "a test")
+    monkeypatch.setattr(set_up, "PROGRAMS", {"no-such-thing": program})
+    asked: list[str] = []
+    monkeypatch.setattr(set_up, "unpack", lambda package, _: asked.append(package) or package != "its-library")
+    set_up.ensure_program("no-such-thing")
+    assert asked == ["no-such-package", "its-library"]
+    assert "SKIPPED: no-such-thing (a test): it is a Debian package: apt-get" in capsys.readouterr().out
+    place = tmp_path / "programs" / program.path
+    place.parent.mkdir(parents=True)
+    place.touch()
+    set_up.ensure_program("no-such-thing")
+    assert capsys.readouterr().out == "set-up: no-such-thing: there\n"
+
+
+def test_a_peer_of_the_benchmark_is_made_only_when_it_is_named(
+    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(set_up, "VENVS", tmp_path)
+    monkeypatch.setattr(set_up, "ensure", lambda name, pinned: made.append(name))
+    monkeypatch.setattr(set_up, "ensure_program", made.append)
+    monkeypatch.setattr(sys, "argv", ["set_up.py"])
+    assert set_up.main() == 0
+    assert {"gateway", "engine", "docker-registry"} <= set(made)
+    assert not {name for name in made if name.startswith("peer-") or name == "nginx"}
+    made.clear()
+    monkeypatch.setattr(sys, "argv", ["set_up.py", "peer-smg", "nginx"])
+    assert set_up.main() == 0
+    assert made == ["peer-smg", "nginx"]
+
+
+def test_a_peer_that_cannot_be_had_is_said_and_the_rest_goes_on(
+    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(name: str, pinned: bool) -> None:
+        raise set_up.SetUpError("there is no index")
+
+    monkeypatch.setattr(set_up, "ensure", fail)
+    set_up.ensure_or_skip("peer-smg", pinned=True)
+    assert capsys.readouterr().out == "set-up: SKIPPED: peer-smg (benchmark: smg): there is no index\n"
+    with pytest.raises(set_up.SetUpError):
+        set_up.ensure_or_skip("gateway", pinned=True)

@@ -10,6 +10,7 @@ from loadtest.bench_gateway import STAGES
 from loadtest.gateway.bodies import make_body, make_jpeg
 from loadtest.gateway.page import make_page
 from loadtest.gateway.result import DIRECT, OURS, Memory, Result, Run, StageTimes, Streams, Yardstick
+from loadtest.gateway.stub import HOLD
 from loadtest.gateway.watched import Watch, time_stages
 from loadtest.gateway.yardsticks import measure_yardsticks
 from server.api.parse import parse_request
@@ -96,6 +97,6 @@ def test_the_page_holds_every_subject_body_and_stage() -> None:
 
 def test_a_body_says_early_what_the_upstream_shall_do() -> None:
     """It looks at no more than a body's first bytes, and the gateway keeps the order of fields."""
-    body = orjson.dumps(orjson.loads(make_body(b"x" * 9000, model="held", stream=True)))
-    assert b'"model":"held"' in body[:200]
+    body = orjson.dumps(orjson.loads(make_body(b"x" * 9000, held=True, stream=True)))
+    assert HOLD in body[:200]
     assert b'"stream":true' in body[:200]

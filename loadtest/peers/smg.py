@@ -1,0 +1,30 @@
+"""Shepherd Model Gateway, in Rust (PyPI: smg)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from loadtest.gateway.processes import free_port
+from loadtest.peers.peer import VENVS, installed_version, set_up
+
+ENVIRONMENT = "peer-smg"
+
+
+class Smg:
+    name = "smg"
+    settings = "its defaults, errors alone logged"
+    get = set_up(ENVIRONMENT)
+
+    def is_there(self) -> bool:
+        return (VENVS / ENVIRONMENT / "bin" / "smg").exists()
+
+    def version(self) -> str:
+        return installed_version(ENVIRONMENT, "smg")
+
+    def environ(self, folder: Path) -> Mapping[str, str]:
+        return {}
+
+    def command(self, port: int, upstream: int, folder: Path) -> list[str]:
+        command = [str(VENVS / ENVIRONMENT / "bin" / "smg"), "launch", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--worker-urls", f"http://127.0.0.1:{upstream}", "--worker-startup-check-interval", "1"]
+        command += ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(free_port())]
+        return [*command, "--log-level", "error"]
