@@ -29,8 +29,6 @@ from server.api.surfaces import SURFACES, wording_of
 from server.api.terms import TermsReader
 from server.crash import log_loop_fault
 from server.drain import Drain
-from server.engines.client import EngineClient, EngineTimeouts
-from server.engines.pool import EnginePool
 from server.errors import ConfigError
 from server.images.addresses import Network
 from server.images.inspect import enable_formats
@@ -40,6 +38,7 @@ from server.memory import ByteBudget
 from server.metrics import Metrics
 from server.pipeline import Pipeline
 from server.settings import HttpSettings, Settings
+from server.wiring.engines import make_pool
 from server.wiring.files import make_files
 from server.wiring.images import make_images, make_videos
 from server.wiring.keys import make_allowances, make_jwks, make_key_file, make_keys
@@ -55,8 +54,10 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
     Raises ConfigError where the settings cannot work.
     """
     drain = drain or Drain()
-    if not settings.engines.urls:
-        raise ConfigError("no engine is named: give --engine URL or set FOVEA_ENGINES__URLS")
+    if not settings.engines.urls and not settings.engines.pools:
+        raise ConfigError(
+            "no engine is named: give --engine URL, or set FOVEA_ENGINES__URLS or FOVEA_ENGINES__POOLS"
+        )
     path = settings.admission.preprocessor
     rule = QwenTokenRule.from_file(path) if path else None
     prices = PriceList(rule.tokens if rule else None)
@@ -73,7 +74,7 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
         """What needs the running event loop is built here, and taken down in reverse order."""
         asyncio.get_running_loop().set_exception_handler(log_loop_fault)
         turns = LoopTurns(LARGE_STEPS)
-        pool = make_pool(settings, metrics, turns)
+        pool = make_pool(settings.engines, metrics, turns)
         admission = settings.admission
         gate = Gate(admission.max_running, admission.max_waiting, admission.wait_timeout_s, metrics)
         http = settings.http
@@ -155,10 +156,3 @@ def make_server_options(http: HttpSettings) -> dict[str, Any]:
         # Warnings are about callers' requests: anyone could fill the log with them.
         "log_level": "error",
     }
-
-
-def make_pool(settings: Settings, metrics: Metrics, turns: LoopTurns) -> EnginePool:
-    engines = settings.engines
-    timeouts = EngineTimeouts(engines.connect_timeout_s, engines.first_byte_timeout_s, engines.idle_timeout_s)
-    clients = [EngineClient(f"engine-{i}", url, timeouts, turns) for i, url in enumerate(engines.urls)]
-    return EnginePool(clients, engines.poll_s, metrics)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from server.allowance import Subject
+from server.errors import GatewayError
 from server.marks import make_nonce
 
 Json = dict[str, Any]
@@ -172,7 +173,8 @@ class Answer:
     `frames` gives the same bytes to whoever does not look. Who replaces one replaces both.
 
     `image_notes` say which images were changed before the engine saw them ("0=downscaled; 2=first-frame");
-    `limit_headers` what the caller has left.
+    `limit_headers` what the caller has left. `failure` is what ended it after it had begun, told to the engine's
+    record when the answer is given back.
     """
 
     status: int
@@ -182,3 +184,4 @@ class Answer:
     image_notes: str = ""
     whole: bytes | None = None
     limit_headers: RawHeaders = ()
+    failure: GatewayError | None = None

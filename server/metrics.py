@@ -121,6 +121,15 @@ class Metrics:
             registry=r,
         )
         self.retries = Counter("fovea_engine_retries", "Requests sent to a second engine", registry=r)
+        self.retries_refused = Counter(
+            "fovea_engine_retries_refused", "Second tries that the retry budget did not allow", registry=r
+        )
+        self.engine_ejections = Counter(
+            "fovea_engine_ejections",
+            "Times that an engine was put out for failing too many",
+            ["engine"],
+            registry=r,
+        )
         self.cancelled = Counter(
             "fovea_requests_cancelled", "Requests whose caller left before the end", registry=r
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from server.admission.gate import Gate
 from server.admission.limits.memory import Limits
@@ -47,6 +48,7 @@ class Pipeline:
         Once the answer begins, nothing of the request is held any more: what `holding` has taken is given back.
         """
         context = self._pool.context_of(request.model)
+        request = called_as_engines_do(request, self._pool.real_name(request.model))
         images = await self._images.resolve(request.images, tenant, holding)
         videos = await self._videos.resolve(request.videos, tenant, holding)
         record = current_record()
@@ -91,6 +93,14 @@ def make_ready(
     return ReadyRequest(
         request.route, request.model, request.stream, cost, affinity, payload, headers, tenant.name, terms
     )
+
+
+def called_as_engines_do(request: ParsedRequest, name: str) -> ParsedRequest:
+    """The same request of the model that the caller's alias stands for."""
+    if name == request.model:
+        return request
+    request.body["model"] = name
+    return replace(request, model=name)
 
 
 def image_notes(images: list[LoadedImage]) -> str:

@@ -109,6 +109,7 @@ class CompletionEndpoint:
             told = await self._surface.tell(answer)
             async with aclosing(told.frames):
                 account.failure = await send_answer(told, self._surface, request_id, send, account.end, self._drain)
+                answer.failure = account.failure
 
 
 class Account:

@@ -2,25 +2,55 @@
 
 The same key ranks the same engines in the same order, whichever gateway asks, and an engine that comes or
 goes moves only its own keys. (Thaler & Ravishankar 1998; bounded loads: Mirrokni et al. 2016.)
+A key is hashed once by BLAKE3; for each engine there is one multiplication more (Dietzfelbinger's multiply-shift).
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 from blake3 import blake3
 
 LOAD_BOUND = 1.25
+# Two digits of CPython's integers: one bit more costs a third one in every multiplication.
+HASH_HEX = 15
+MASK = (1 << 4 * HASH_HEX) - 1
 
 
-def rank(key: str, names: list[str]) -> list[str]:
-    """`names` from most to least preferred for `key`."""
-    return sorted(names, key=lambda name: blake3(f"{key}\0{name}".encode()).digest(), reverse=True)
+class Loaded(Protocol):
+    """What engines are chosen by: `running` requests under way, and the `share` of a full load that it may have."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def share(self) -> float: ...
 
 
-def pick(key: str, running: Mapping[str, int]) -> str:
-    """The most preferred engine whose load stays within 1.25 x the mean (plus one, so that idle pools can move).
+E = TypeVar("E", bound=Loaded)
 
-    `running` maps at least one engine to its requests under way.
+
+def make_seed(name: str) -> int:
+    """What an engine multiplies keys by: odd, and the same in every gateway that knows the engine as `name`."""
+    return int(blake3(name.encode()).hexdigest()[:HASH_HEX], 16) | 1
+
+
+def pick(digest: str, engines: Sequence[E]) -> E:
+    """The most preferred of at least one engine whose load stays within 1.25 x its share of all load.
+
+    `digest` is BLAKE3 in hex. Idle engines are within it always, and some engine always is.
     """
-    bound = LOAD_BOUND * (sum(running.values()) + 1) / len(running) + 1
-    ranked = rank(key, list(running))
-    return next((name for name in ranked if running[name] + 1 <= bound), ranked[0])
+    if len(engines) == 1:
+        return engines[0]
+    key = int(digest[:HASH_HEX], 16)
+    total, shares = 1, 0.0
+    for engine in engines:
+        total += engine.running
+        shares += engine.share
+    bound = LOAD_BOUND * total / shares
+    best, highest = engines[0], -1
+    for engine in engines:
+        score = key * engine.seed & MASK
+        if score > highest and engine.running <= bound * engine.share:
+            best, highest = engine, score
+    return best

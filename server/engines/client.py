@@ -9,6 +9,7 @@ import orjson
 
 from server.domain import Answer, Json, ReadyRequest, Route
 from server.engines.capacity import MOST_METRICS_BYTES, EngineReport, read_report
+from server.engines.cards import Card, read_cards
 from server.engines.payload import JsonChunks
 from server.errors import (
     AnswerTooLarge,
@@ -29,6 +30,8 @@ PATHS: Mapping[Route, str] = {
     "detokenize": "/detokenize",
 }
 PROBE_TIMEOUT_S = 60
+# Several tokens: of a prompt of one, vLLM 0.32 dies with Qwen3.5 on some CPUs (we mend only those that we start).
+PROBE = "one two three four"
 MOST_ERROR_BYTES = 64 * 1024
 MOST_CARDS_BYTES = 4 * 1024**2
 # Of an answer that is not streamed: text is far below it, log probabilities of long answers may be above.
@@ -56,11 +59,21 @@ class EngineAnsweredBadly(EngineError):
     """A status of 500 or above, from an engine that is there to say so: the request may be what it cannot bear."""
 
 
+class EngineUnreachable(EngineError):
+    """No connection could be made: the engine has seen nothing of the request."""
+
+
+class EngineOverloaded(BusyError):
+    """A status of 503: the engine sheds load, and another one may have room."""
+
+
 @contextmanager
 def engine_errors(engine: str) -> Iterator[None]:
     """The only place the engine's transport errors become ours."""
     try:
         yield
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as problem:
+        raise EngineUnreachable(f"{engine} cannot be reached.") from problem
     except TimeoutError as problem:
         raise EngineTimeout(f"{engine} did not answer in time.") from problem
     except (aiohttp.ClientError, OSError) as problem:
@@ -96,16 +109,15 @@ class EngineClient:
         except EngineError:
             return False
 
-    async def models(self) -> dict[str, int | None]:
-        """Served model names and their context length in tokens, where told. Raises EngineError."""
+    async def models(self) -> dict[str, Card]:
+        """What it says that it serves, bases before adapters. Raises EngineError."""
         with engine_errors(self.name):
             timeout = aiohttp.ClientTimeout(total=self._timeouts.connect_s)
             async with self._session.get("v1/models", timeout=timeout) as response:
                 body = await read_at_most(response.content, MOST_CARDS_BYTES)
         try:
-            cards = orjson.loads(body)["data"]
-            return {str(card["id"]): card.get("max_model_len") for card in cards}
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as problem:
+            return read_cards(body)
+        except ValueError as problem:
             raise EngineError(f"{self.name} lists no models.") from problem
 
     async def report(self) -> EngineReport:
@@ -120,7 +132,7 @@ class EngineClient:
 
     async def can_answer(self, model: str) -> bool:
         """Whether a generation of one token comes back: listening is not answering."""
-        payload = orjson.dumps({"model": model, "prompt": "a", "max_tokens": 1})
+        payload = orjson.dumps({"model": model, "prompt": PROBE, "max_tokens": 1})
         try:
             with engine_errors(self.name):
                 async with self._session.post(
@@ -186,7 +198,9 @@ class EngineClient:
         with engine_errors(self.name):
             body = await read_at_most(response.content, MOST_ERROR_BYTES)
         if response.status in (429, 503):
-            return BusyError(f"{self.name} is overloaded: try again later.")
+            return (EngineOverloaded if response.status == 503 else BusyError)(
+                f"{self.name} is overloaded: try again later."
+            )
         if not 400 <= response.status < 500:
             return EngineAnsweredBadly(f"{self.name} failed with status {response.status}.")
         error = _read_error(body)

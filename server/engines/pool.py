@@ -1,169 +1,182 @@
-"""The engines behind this gateway: who is ready, who serves which model, and who gets a request."""
+"""The engines behind this gateway: found, asked whether they can answer, and each request's chosen among them."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 
-from server.domain import Answer, ReadyRequest
-from server.engines.affinity import pick
+from server.domain import ReadyRequest
 from server.engines.capacity import EngineReport
-from server.engines.client import EngineAnsweredBadly, EngineClient
+from server.engines.client import EngineClient
+from server.engines.engine import Engine
+from server.engines.group import Group
+from server.engines.health import Health, HealthRules
+from server.engines.lanes import Lanes
+from server.engines.relay import Relay
+from server.engines.retry_budget import RetryBudget
 from server.errors import EngineError, NoEngineReady, UnknownModel
 from server.metrics import Metrics
 from server.permit import Permit
 
 log = logging.getLogger("fovea.engines")
 
-
-@dataclass(slots=True)
-class Engine:
-    """One engine as last seen. `models` outlives its readiness, so that a restart is not an unknown model; so does
-    `report`, None until the engine's metrics have told of its memory once."""
-
-    client: EngineClient
-    ready: bool = False
-    running: int = 0
-    models: dict[str, int | None] = field(default_factory=dict)
-    doubt: "asyncio.Task[None] | None" = None
-    report: EngineReport | None = None
+MakeClient = Callable[[str, str], EngineClient]
 
 
 class EnginePool:
-    """A fixed list of engines, polled for readiness. Ready means: it has answered a real generation."""
+    """Groups of engines that come and go. Ready means: it has answered a real generation.
 
-    def __init__(self, clients: list[EngineClient], poll_s: float, metrics: Metrics) -> None:
-        self._engines = {client.name: Engine(client) for client in clients}
+    Each group is followed, and each engine watched, by a task of its own: a slow one holds up nobody else.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        make_client: MakeClient,
+        poll_s: float,
+        metrics: Metrics,
+        aliases: Mapping[str, str] | None = None,
+        rules: HealthRules | None = None,
+        retries: RetryBudget | None = None,
+        most_ejected: float = 0.5,
+    ) -> None:
+        self._groups = groups
+        self._make_client = make_client
         self._poll_s = poll_s
-        self._metrics = metrics
-        self._poller: asyncio.Task[None] | None = None
+        self._rules = rules or HealthRules()
+        self._most_ejected = most_ejected
+        self._tasks: list[asyncio.Task[None]] = []
+        self._leaving: list[Engine] = []
+        self.metrics = metrics
+        self.retries = retries or RetryBudget(0.1, 10)
+        self.lanes = Lanes(groups, aliases or {})
 
     async def start(self) -> None:
-        self._poller = asyncio.create_task(self._poll(), name="engine readiness")
+        """Engines that are written down are known at once; they are ready when they have answered."""
+        for group in self._groups:
+            self._meet(group, group.source.written or ())
+            self._tasks.append(asyncio.create_task(self._follow(group), name=f"engines of {group.name}"))
 
     async def close(self) -> None:
-        if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.gather(self._poller, return_exceptions=True)
-        for engine in self._engines.values():
-            if engine.doubt is not None:
-                engine.doubt.cancel()
-                await asyncio.gather(engine.doubt, return_exceptions=True)
+        engines = [*self._leaving, *(engine for group in self._groups for engine in group.engines.values())]
+        tasks = [*self._tasks, *(task for e in engines for task in (e.watch, e.doubt) if task is not None)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for group in self._groups:
+            await group.source.close()
+        for engine in engines:
             await engine.client.close()
 
     @property
     def ready(self) -> bool:
-        return any(engine.ready for engine in self._engines.values())
+        return any(engine.ready for group in self._groups for engine in group.engines.values())
 
-    def models(self) -> dict[str, int | None]:
-        """Every model that some engine serves or served, with its context length in tokens."""
-        found: dict[str, int | None] = {}
-        for engine in self._engines.values():
-            found.update(engine.models)
-        return found
+    def models(self) -> Mapping[str, int | None]:
+        """Every model that some engine serves or served, aliases included, with its context length in tokens."""
+        return self.lanes.models
+
+    def real_name(self, model: str) -> str:
+        """What engines call a model that a caller calls so."""
+        return self.lanes.real_name(model)
+
+    def base_of(self, model: str) -> str:
+        """The model that an adapter (LoRA) or an alias stands on; a model stands on itself."""
+        return self.lanes.bases.get(model, model)
 
     def context_of(self, model: str) -> int | None:
         """Context length in tokens, None where the engine does not tell. Raises UnknownModel, NoEngineReady."""
-        models = self.models()
+        models = self.lanes.models
+        if model in models:
+            return models[model]
         if not models:
             raise NoEngineReady("No engine is ready yet: try again later.", retry_after_s=5)
-        if model not in models:
-            raise UnknownModel(f"The model '{model}' does not exist. Served: {', '.join(sorted(models))}.", "model")
-        return models[model]
+        raise UnknownModel(f"The model '{model}' does not exist. Served: {', '.join(sorted(models))}.", "model")
 
     def reports(self, model: str | None = None) -> list[EngineReport]:
         """What the ready engines (those of `model`) told of themselves at the last poll, where they did."""
-        return [
-            engine.report
-            for engine in self._engines.values()
-            if engine.ready and engine.report is not None and (model is None or model in engine.models)
-        ]
+        name = None if model is None else self.lanes.real_name(model)
+        engines = [engine for group in self._groups for engine in group.engines.values() if engine.ready]
+        return [e.report for e in engines if e.report is not None and (name is None or name in e.models)]
 
-    @asynccontextmanager
-    async def relay(self, request: ReadyRequest, permit: Permit) -> AsyncIterator[Answer]:
-        """Lend the answer of the engine that the request's affinity prefers, or of another if that one fails.
+    def relay(self, request: ReadyRequest, permit: Permit) -> Relay:
+        """Lend the answer of the engine that the request's affinity prefers, or of another if that one fails."""
+        return Relay(self, request, permit)
 
-        Only failures before the first byte are tried again, once. Raises EngineError, NoEngineReady and the
-        errors of `EngineClient.send`.
-        """
-        permit.use()
-        async with AsyncExitStack() as stack:
-            engine = self._choose(request, exclude=None)
-            try:
-                answer = await stack.enter_async_context(self._send(engine, request, permit))
-            except EngineError as problem:
-                if isinstance(problem, EngineAnsweredBadly):
-                    # The request may be one that no engine can bear: its caller must not turn them out one by one.
-                    self._doubt(engine)
-                else:
-                    self._suspect(engine)
-                second = self._choose(request, exclude=engine)
-                self._metrics.retries.inc()
-                answer = await stack.enter_async_context(self._send(second, request, permit))
-            yield answer
+    def suspect(self, engine: Engine) -> None:
+        """It cannot be reached, or cannot answer: out until it answers a generation again."""
+        self._put_out(engine, "failed and must prove itself again")
 
-    @asynccontextmanager
-    async def _send(self, engine: Engine, request: ReadyRequest, permit: Permit) -> AsyncIterator[Answer]:
-        engine.running += 1
-        gauge = self._metrics.engine_running.labels(engine.client.name)
-        gauge.set(engine.running)
-        try:
-            async with engine.client.send(request, permit) as answer:
-                yield answer
-        finally:
-            engine.running -= 1
-            gauge.set(engine.running)
-
-    def _choose(self, request: ReadyRequest, exclude: Engine | None) -> Engine:
-        running = {
-            name: engine.running
-            for name, engine in self._engines.items()
-            if engine.ready and engine is not exclude and request.model in engine.models
-        }
-        if not running:
-            if exclude is not None:
-                raise EngineError(f"{exclude.client.name} failed, and no other engine is ready.")
-            raise NoEngineReady(f"No engine that serves '{request.model}' is ready.", retry_after_s=5)
-        return self._engines[pick(request.affinity, running)]
-
-    def _suspect(self, engine: Engine) -> None:
-        """Out of the pool until it answers a generation again."""
-        if engine.ready:
-            log.warning("%s failed a request and must prove itself again", engine.client.name)
-        self._set_ready(engine, False)
-
-    def _doubt(self, engine: Engine) -> None:
-        """Stays in the pool unless it cannot answer a generation now."""
+    def doubt(self, engine: Engine) -> None:
+        """Stays in unless it cannot answer a generation now: the request may be one that no engine can bear, and
+        its caller must not turn them out one by one."""
         if engine.ready and engine.doubt is None:
             engine.doubt = asyncio.create_task(self._question(engine), name="engine doubt")
+
+    def blame(self, engine: Engine) -> None:
+        """It failed a request that was not to blame. Outliers go out, but never so many that the rest drown."""
+        if not (engine.health.failed() and engine.ready):
+            return
+        peers = self.lanes.peers(engine)
+        out = sum(not peer.ready for peer in peers) + 1
+        if out <= self._most_ejected * len(peers):
+            self.metrics.engine_ejections.labels(engine.name).inc()
+            self._put_out(engine, "fails too many requests and is out for a while")
+
+    def _put_out(self, engine: Engine, why: str) -> None:
+        if engine.ready:
+            log.warning("%s %s", engine.name, why)
+            engine.health.put_out(at_fault=True)
+            self.lanes.remake()
 
     async def _question(self, engine: Engine) -> None:
         try:
             if not await engine.client.can_answer(next(iter(engine.models))):
-                self._suspect(engine)
+                self.suspect(engine)
         finally:
             engine.doubt = None
 
-    async def _poll(self) -> None:
+    async def _follow(self, group: Group) -> None:
+        """Look who is there; let go of those that left once their last request has ended."""
         while True:
-            await asyncio.gather(*(self._check(engine) for engine in self._engines.values()))
-            await asyncio.sleep(self._poll_s)
+            group.source.changed.clear()
+            urls = await group.source.urls()
+            if urls is not None:
+                self._meet(group, urls)
+            for engine in [each for each in self._leaving if not each.running]:
+                self._leaving.remove(engine)
+                await engine.client.close()
+            try:
+                async with asyncio.timeout(self._poll_s):
+                    await group.source.changed.wait()
+            except TimeoutError:
+                pass
 
-    async def _check(self, engine: Engine) -> None:
-        healthy = await engine.client.is_healthy()
-        if healthy:
-            await self._ask_for_report(engine)
-        if engine.ready or not healthy:
-            self._set_ready(engine, engine.ready and healthy)
-            return
-        try:
-            models = await engine.client.models()
-        except EngineError:
-            return
-        if models and await engine.client.can_answer(next(iter(models))):
-            engine.models = models
-            self._set_ready(engine, True)
+    def _meet(self, group: Group, urls: Sequence[str]) -> None:
+        for url in [url for url in group.engines if url not in urls]:
+            self._part(group.engines.pop(url))
+        for url in [url for url in urls if url not in group.engines]:
+            engine = Engine(self._make_client(group.name_of(url), url), url, Health(self._rules))
+            group.engines[url] = engine
+            engine.show(self.metrics)
+            engine.watch = asyncio.create_task(self._watch(group, engine), name=f"watch {engine.name}")
+        self.lanes.remake()
+
+    def _part(self, engine: Engine) -> None:
+        log.info("%s is no longer listed", engine.name)
+        engine.left = True
+        engine.hide(self.metrics)
+        for task in (engine.watch, engine.doubt):
+            if task is not None:
+                task.cancel()
+        self._leaving.append(engine)
+
+    async def _watch(self, group: Group, engine: Engine) -> None:
+        while True:
+            await self._check(group, engine)
+            engine.share = engine.health.share
+            engine.health.turn_window()
+            self.retries.turn()
+            await asyncio.sleep(self._poll_s)
 
     async def _ask_for_report(self, engine: Engine) -> None:
         """The last one stays where none comes: an engine that is too busy to tell has not lost its memory."""
@@ -172,8 +185,22 @@ class EnginePool:
         except EngineError as problem:
             log.debug("%s", problem.message)
 
-    def _set_ready(self, engine: Engine, ready: bool) -> None:
-        if ready != engine.ready:
-            log.info("%s is %s", engine.client.name, "ready" if ready else "not ready")
-        engine.ready = ready
-        self._metrics.engine_ready.labels(engine.client.name).set(ready)
+    async def _check(self, group: Group, engine: Engine) -> None:
+        """Health and models at every look, as adapters come and go; a generation where it has to prove itself."""
+        was, had = engine.ready, engine.models
+        if not await engine.client.is_healthy():
+            engine.health.put_out(at_fault=False)
+        elif engine.ready or engine.health.may_be_asked:
+            await self._ask_for_report(engine)
+            try:
+                models = group.allowed(await engine.client.models())
+            except EngineError:
+                return
+            if models and (engine.ready or await engine.client.can_answer(next(iter(models)))):
+                engine.models = models
+                engine.health.prove()
+                engine.share = engine.health.share
+        if (was, had) != (engine.ready, engine.models):
+            if was != engine.ready:
+                log.info("%s is %s", engine.name, "ready" if engine.ready else "not ready")
+            self.lanes.remake()

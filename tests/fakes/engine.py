@@ -33,12 +33,13 @@ kv_cache_memory_bytes="1073741824",kv_cache_size_tokens="621226",mamba_cache_mod
 
 class FakeEngine:
     """Knobs: `fail` is a status, told with the words `says`, `die_after` a number of frames, `pause_s` the time a
-    token takes, `endless` a stream of large frames without end, `tells` what /metrics says; while `go` is not set,
-    whole answers wait, and streams behind their first event."""
+    token takes, `endless` a stream of large frames without end, `tells` what /metrics says, `cards` what /v1/models
+    does; while `go` is not set, whole answers wait, and streams behind their first event."""
 
     def __init__(self, model: str = "demo", context: int = 4096) -> None:
         self.model = model
         self.context = context
+        self.cards: Any = [{"id": model, "object": "model", "max_model_len": context}]
         self.healthy = True
         self.answers = True
         self.fail: int | None = None
@@ -72,8 +73,7 @@ class FakeEngine:
         return Response(status_code=200 if self.healthy else 503)
 
     async def _models(self, _: Request) -> Response:
-        card = {"id": self.model, "object": "model", "max_model_len": self.context}
-        return JSONResponse({"object": "list", "data": [card]})
+        return JSONResponse({"object": "list", "data": self.cards})
 
     async def _metrics(self, _: Request) -> Response:
         return PlainTextResponse(self.tells)

@@ -11,10 +11,11 @@ import uvicorn
 
 
 @contextmanager
-def serving(app: Any, **options: Any) -> Iterator[str]:
+def serving(app: Any, address: tuple[str, int] = ("127.0.0.1", 0), **options: Any) -> Iterator[str]:
     """The application's base URL."""
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(address)
     quiet = {"log_level": "warning", "access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
     config = uvicorn.Config(app, **{**quiet, **options})
     server = uvicorn.Server(config)
@@ -26,7 +27,7 @@ def serving(app: Any, **options: Any) -> Iterator[str]:
             assert thread.is_alive(), "the server did not start"
             assert time.monotonic() < deadline, "the server did not start in time"
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://{address[0]}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(timeout=20)

@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.engines.client import PROBE as READY_PROBE
 from server.images.addresses import Network
 from tests.fakes.engine import FakeEngine
 from tests.fakes.gateway import gateway
@@ -23,7 +24,7 @@ from tests.pictures import chat, image_part
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 # What the gateway itself asks an engine to see whether it answers.
-PROBE = {"model": "demo", "prompt": "a", "max_tokens": 1}
+PROBE = {"model": "demo", "prompt": READY_PROBE, "max_tokens": 1}
 
 
 class WatchedEngine:
@@ -35,7 +36,7 @@ class WatchedEngine:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: ASGIApp = self.fake.app
-        if scope["type"] != "http" or scope["path"] in ("/health", "/v1/models"):
+        if scope["type"] != "http" or scope["path"] in ("/health", "/metrics", "/v1/models"):
             await app(scope, receive, send)
             return
         body = b""

@@ -1,0 +1,62 @@
+"""One engine as the pool sees it: its client, what it serves, how it has done, and what it is counted by."""
+
+import asyncio
+from collections.abc import Mapping
+
+from server.engines.affinity import make_seed
+from server.engines.capacity import EngineReport
+from server.engines.cards import Card
+from server.engines.client import EngineClient
+from server.engines.health import Health
+from server.metrics import Metrics
+
+
+class Engine:
+    """`models` outlives its readiness, so that a restart is not an unknown model; so does `report`, None until the
+    engine's metrics have told of its memory once.
+
+    `running` and `share` are what it is chosen by. The requests of an engine that has `left` run to their end.
+    """
+
+    __slots__ = (
+        "client",
+        "doubt",
+        "health",
+        "left",
+        "models",
+        "name",
+        "report",
+        "running",
+        "seed",
+        "share",
+        "watch",
+    )
+
+    def __init__(self, client: EngineClient, url: str, health: Health) -> None:
+        self.client = client
+        self.name = client.name
+        self.health = health
+        self.seed = make_seed(url)
+        self.running = 0
+        self.share = 1.0
+        self.models: Mapping[str, Card] = {}
+        self.report: EngineReport | None = None
+        self.left = False
+        self.doubt: asyncio.Task[None] | None = None
+        self.watch: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.health.is_in and not self.left
+
+    def show(self, metrics: Metrics) -> None:
+        """Read when metrics are, not written when requests come."""
+        metrics.engine_ready.labels(self.name).set_function(lambda: float(self.ready))
+        metrics.engine_running.labels(self.name).set_function(lambda: float(self.running))
+        metrics.engine_ejections.labels(self.name)
+
+    def hide(self, metrics: Metrics) -> None:
+        """Nothing of an engine that is gone stays in the metrics."""
+        metrics.engine_ready.remove(self.name)
+        metrics.engine_running.remove(self.name)
+        metrics.engine_ejections.remove(self.name)

@@ -1,0 +1,86 @@
+"""Who serves which model now: made anew whenever an engine comes, goes or changes, and only read by requests."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import log
+
+from blake3 import blake3
+
+from server.engines.affinity import HASH_HEX, MASK, pick
+from server.engines.engine import Engine
+from server.engines.group import Group
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The engines of one group that can answer for one model; at least one."""
+
+    weight: float
+    seed: int
+    engines: tuple[Engine, ...]
+
+
+class Lanes:
+    """Every engine in a lane is ready and serves its model; aliases are names for what others serve."""
+
+    def __init__(self, groups: Iterable[Group], aliases: Mapping[str, str]) -> None:
+        self._groups = tuple(groups)
+        self._aliases = aliases
+        self._lanes: dict[str, tuple[Lane, ...]] = {}
+        self.models: dict[str, int | None] = {}
+        self.bases: dict[str, str] = {}
+
+    def remake(self) -> None:
+        """`models` (with aliases) are those that are served, or were when their group last had engines."""
+        lanes: dict[str, list[Lane]] = {}
+        self.models, self.bases = {}, {}
+        for group in self._groups:
+            group.remember()
+            for name, card in group.known.items():
+                self.models[name], self.bases[name] = card.context, card.base
+                ready = tuple(e for e in group.engines.values() if e.ready and name in e.models)
+                if ready:
+                    lanes.setdefault(name, []).append(Lane(group.weight, group.seed, ready))
+        self._lanes = {name: tuple(each) for name, each in lanes.items()}
+        for alias, name in self._aliases.items():
+            if name in self.models:
+                self.models[alias], self.bases[alias] = self.models[name], self.bases[name]
+
+    def real_name(self, model: str) -> str:
+        return self._aliases.get(model, model)
+
+    def peers(self, engine: Engine) -> list[Engine]:
+        """The engines of its group."""
+        return next(([*g.engines.values()] for g in self._groups if engine in g.engines.values()), [])
+
+    def choose(self, model: str, tenant: str, digest: str, tried: frozenset[Engine] = frozenset()) -> Engine | None:
+        """The tenant says which group, the picture which engine of it; None: no engine is left."""
+        lanes = self._lanes.get(model, ())
+        if tried:
+            lanes = tuple(without(lanes, tried))
+        if not lanes:
+            return None
+        lane = lanes[0] if len(lanes) == 1 else pick_lane(model, tenant, lanes)
+        return pick(digest, lane.engines)
+
+
+def without(lanes: Iterable[Lane], tried: frozenset[Engine]) -> Iterable[Lane]:
+    for lane in lanes:
+        left = tuple(engine for engine in lane.engines if engine not in tried)
+        if left:
+            yield Lane(lane.weight, lane.seed, left)
+
+
+def pick_lane(model: str, tenant: str, lanes: tuple[Lane, ...]) -> Lane:
+    """Weighted rendezvous: a tenant keeps its lane, and a weight that grows takes tenants and gives none away.
+
+    (Mosharaf et al., "Weighted distributed hash tables", 2005: the least of -ln(u) / weight wins.)
+    """
+    key = int(blake3(f"{model}\0{tenant}".encode()).hexdigest()[:HASH_HEX], 16)
+    best, least = lanes[0], float("inf")
+    for lane in lanes:
+        if lane.weight:
+            score = -log(((key * lane.seed & MASK) + 1) / (MASK + 2)) / lane.weight
+            if score < least:
+                best, least = lane, score
+    return best

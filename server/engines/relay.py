@@ -1,0 +1,103 @@
+"""One request at the engines: sent to the chosen one, to another where that one fails before its first byte."""
+
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from server.domain import Answer, ReadyRequest
+from server.engines.client import EngineOverloaded, EngineUnreachable
+from server.engines.engine import Engine
+from server.errors import EngineError, GatewayError, NoEngineReady
+from server.permit import Permit
+
+if TYPE_CHECKING:
+    from server.engines.pool import EnginePool
+
+# Engines that are sent one request, at most; those that cannot be reached were sent nothing.
+MOST_SENT = 2
+
+
+class Relay:
+    """Lends an answer while an `async with` block runs. Only here are engines' requests counted.
+
+    Raises EngineError, NoEngineReady and the errors of `EngineClient.send`. What failed is tried again on another
+    engine only, only before the first byte, and only as far as the retry budget goes.
+    """
+
+    __slots__ = ("_answer", "_engine", "_permit", "_pool", "_request", "_sending")
+
+    def __init__(self, pool: "EnginePool", request: ReadyRequest, permit: Permit) -> None:
+        self._pool = pool
+        self._request = request
+        self._permit = permit
+        self._engine: Engine
+        self._sending: AbstractAsyncContextManager[Answer]
+        self._answer: Answer
+
+    async def __aenter__(self) -> Answer:
+        self._permit.use()
+        self._pool.retries.saw_request()
+        engine = self._choose()
+        if engine is None:
+            raise NoEngineReady(f"No engine that serves '{self._request.model}' is ready.", retry_after_s=5)
+        try:
+            return await self._send(engine)
+        except (EngineError, EngineOverloaded) as problem:
+            return await self._send_elsewhere(engine, problem)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        engine = self._engine
+        engine.running -= 1
+        if isinstance(problem, EngineError) or self._answer.failure is not None:
+            self._pool.doubt(engine)
+            self._pool.blame(engine)
+        elif problem is None:
+            engine.health.succeeded()
+        return await self._sending.__aexit__(kind, problem, trace)
+
+    def _choose(self, tried: frozenset[Engine] = frozenset()) -> Engine | None:
+        request = self._request
+        return self._pool.lanes.choose(request.model, request.tenant, request.affinity, tried)
+
+    async def _send(self, engine: Engine) -> Answer:
+        sending = engine.client.send(self._request, self._permit)
+        engine.running += 1
+        try:
+            answer = await sending.__aenter__()
+        except BaseException:
+            engine.running -= 1
+            raise
+        self._engine, self._sending, self._answer = engine, sending, answer
+        return answer
+
+    async def _send_elsewhere(self, engine: Engine, problem: GatewayError) -> Answer:
+        """Failures are blamed on their engine once another one has answered: else the request may be at fault."""
+        tried: frozenset[Engine] = frozenset()
+        sent, at_fault = 0, []
+        while True:
+            tried |= {engine}
+            if isinstance(problem, EngineUnreachable):
+                self._pool.suspect(engine)
+            else:
+                sent += 1
+                if isinstance(problem, EngineError):
+                    self._pool.doubt(engine)
+                    at_fault.append(engine)
+            other = self._choose(tried) if sent < MOST_SENT else None
+            if other is None or not self._may_try_again():
+                raise problem
+            try:
+                answer = await self._send(other)
+            except (EngineError, EngineOverloaded) as again:
+                engine, problem = other, again
+                continue
+            for each in at_fault:
+                self._pool.blame(each)
+            return answer
+
+    def _may_try_again(self) -> bool:
+        allowed = self._pool.retries.take()
+        (self._pool.metrics.retries if allowed else self._pool.metrics.retries_refused).inc()
+        return allowed
