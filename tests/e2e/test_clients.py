@@ -70,10 +70,8 @@ def run(client: str, url: str, model: str, *steps: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def url(fp8: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A gateway that asks for a key and keeps files, in front of the FP8 checkpoint's engine."""
-    engine = re.search(r"ready at (http://\S+) after", fp8.process.output)
-    assert engine is not None
     files = {"path": tmp_path_factory.mktemp("files")}
-    with gateway(engine.group(1), auth=AUTH, files=files, http={"max_body": 4 * 1024**2}) as gateway_url:
+    with gateway(fp8.engine, auth=AUTH, files=files, http={"max_body": 4 * 1024**2}) as gateway_url:
         yield gateway_url
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -26,23 +25,17 @@ LARGER = 4
 PREPROCESSOR = DEMO_MODEL / "preprocessor_config.json"
 
 
-def engine_of(stack: Stack) -> str:
-    found = re.search(r"ready at (http://\S+) after", stack.process.output)
-    assert found is not None
-    return found.group(1)
-
-
 @pytest.fixture(scope="module")
 def brought_down(fp8: Stack) -> Iterator[str]:
     """A gateway before the stack's engine that makes large pictures small enough for the model."""
-    with gateway(engine_of(fp8), admission={"preprocessor": PREPROCESSOR}) as url:
+    with gateway(fp8.engine, admission={"preprocessor": PREPROCESSOR}) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def as_they_come(fp8: Stack) -> Iterator[str]:
     """One that leaves that to the engine."""
-    with gateway(engine_of(fp8), images={"downscale": False}, admission={"preprocessor": PREPROCESSOR}) as url:
+    with gateway(fp8.engine, images={"downscale": False}, admission={"preprocessor": PREPROCESSOR}) as url:
         yield url
 
 
@@ -133,7 +126,7 @@ def test_what_is_sent_costs_what_it_was_priced_at(fp8: Stack, size: tuple[int, i
     low = {"low_detail_pixels": 150 * 150}
     url = data_url(noise("JPEG", size))
     part = {"type": "image_url", "image_url": {"url": url, "detail": detail}}
-    with gateway(engine_of(fp8), images=low, admission={"preprocessor": PREPROCESSOR}) as gate:
+    with gateway(fp8.engine, images=low, admission={"preprocessor": PREPROCESSOR}) as gate:
         usage = [
             notes_of(gate, fp8.model, *parts, text_part("Hi"))[2]["usage"]["prompt_tokens"]
             for parts in ([part], [])

@@ -1,6 +1,5 @@
 """/v1/messages on real vLLM: through the gateway, and asked directly of the engine's own /v1/messages."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,9 +44,7 @@ CASES: dict[str, Json] = {
 @pytest.fixture(scope="module")
 def engine(fp8: Stack) -> Iterator[httpx2.Client]:
     """The engine itself, which only the gateway should reach."""
-    found = re.search(r"ready at (http://\S+) after", fp8.process.output)
-    assert found is not None
-    with httpx2.Client(base_url=found.group(1), timeout=120) as http:
+    with httpx2.Client(base_url=fp8.engine, timeout=120) as http:
         yield http
 
 
