@@ -5,27 +5,26 @@ and arguments), so of theirs only the place is told, and of exceptions only type
 """
 
 import logging
-import os
 import sys
 import traceback
-from dataclasses import fields as fields_of_class
+from collections.abc import Callable
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-import orjson
-
+from server.audit_file import AuditFile
 from server.errors import ConfigError
+from server.line_writer import LineWriter
 from server.printable import printable
-from server.record import RequestRecord, current_record
+from server.record import current_record
+from server.request_lines import RequestLines, encode_json, encode_text, stamp
 
 LogFormat = Literal["json", "text"]
 
 MOST_CHARACTERS = 2000
 MOST_FRAMES = 12
-# Of the record, what the ordinary line of a request holds; the audit line holds all of it.
-ACCESS_FIELDS = ("method", "path", "status", "code", "ms", "tenant", "route", "model", "engine")
+# A dying process waits so long for its last words to be written.
+LAST_WORDS_S = 1.0
 
 
 class Lines(logging.Formatter):
@@ -33,7 +32,7 @@ class Lines(logging.Formatter):
 
     def fields_of(self, record: logging.LogRecord) -> dict[str, Any]:
         fields: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": stamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": printable(event_of(record), MOST_CHARACTERS),
@@ -49,14 +48,12 @@ class Lines(logging.Formatter):
 
 class JsonLines(Lines):
     def format(self, record: logging.LogRecord) -> str:
-        return orjson.dumps(self.fields_of(record), default=str).decode()
+        return encode_json(self.fields_of(record)).decode()
 
 
 class TextLines(Lines):
     def format(self, record: logging.LogRecord) -> str:
-        fields = self.fields_of(record)
-        head = f"{fields.pop('time')} {fields.pop('level'):<7} {fields.pop('logger')}: {fields.pop('event')}"
-        return " ".join([head, *(f"{name}={orjson.dumps(value).decode()}" for name, value in fields.items())])
+        return encode_text(self.fields_of(record)).decode()
 
 
 def event_of(record: logging.LogRecord) -> str:
@@ -92,66 +89,87 @@ def shorten(path: str) -> str:
     return "/".join(Path(path).parts[-3:])
 
 
-class StreamLines(logging.StreamHandler[TextIO]):
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Logging's own would print the record with its arguments."""
+class WrittenLines(logging.Handler):
+    """Hands lines to the writer that requests' lines go to, in one order with them."""
 
-
-class AuditFile(RotatingFileHandler):
-    """Readable by its owner alone. What cannot be written is told in the ordinary log, once in a row."""
-
-    _failing = False
-
-    def _open(self) -> Any:
-        return open(
-            self.baseFilename, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)
-        )
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._failed = False
-        super().emit(record)
-        self._failing = self._failed
+        try:
+            line = self.format(record).encode(errors="replace") + b"\n"
+        except Exception:  # noqa: BLE001 - as all handlers do; logging's own would print the record's arguments
+            return
+        self._writer.put(line, urgent=True)
+        if record.levelno >= logging.CRITICAL:
+            self._writer.flush(LAST_WORDS_S)
 
-    def handleError(self, record: logging.LogRecord) -> None:
-        self._failed = True
-        if not self._failing:
-            kind = sys.exc_info()[0]
-            logging.getLogger("fovea").error("audit lines are being lost: %s", kind.__name__ if kind else "unknown")
+
+class LogFiles:
+    """Where this process's lines go: made anew by each `configure_logs`."""
+
+    def __init__(self, form: LogFormat, stream: TextIO) -> None:
+        self._encode = encode_json if form == "json" else encode_text
+        self.formatter = JsonLines() if form == "json" else TextLines()
+        self.errors = LineWriter("log", write_to(stream), self._word_lost, lambda _: None)
+        self.audit: LineWriter | None = None
+
+    def open_audit(self, path: Path, max_bytes: int, backups: int) -> None:
+        """Raises ConfigError."""
+        try:
+            file = AuditFile(path, max_bytes, backups)
+        except OSError as problem:
+            raise ConfigError(f"cannot write the audit file {path}: {problem.strerror}") from problem
+        self.audit = LineWriter("audit", file.write, self._word_lost, tell_audit_failing)
+
+    def requests(self, with_access: bool) -> RequestLines:
+        """A request is one line here: the shorter one only where the longer one goes to a file of its own."""
+        if self.audit is None:
+            return RequestLines(self.errors, self._encode)
+        return RequestLines(self.audit, encode_json, self.errors if with_access else None, self._encode)
+
+    def flush(self, within_s: float) -> bool:
+        return self.errors.flush(within_s) and (self.audit is None or self.audit.flush(within_s))
+
+    def close(self) -> None:
+        if self.audit is not None:
+            self.audit.close()
+        self.errors.close()
+
+    def _word_lost(self, count: int) -> bytes:
+        at = stamp(datetime.now(UTC).timestamp())
+        event = f"{count} lines were lost: they came faster than they were written"
+        return self._encode({"time": at, "level": "error", "logger": "fovea", "event": event}) + b"\n"
+
+
+def write_to(stream: TextIO) -> Callable[[list[bytes]], None]:
+    def write(lines: list[bytes]) -> None:
+        stream.write(b"".join(lines).decode())
+        stream.flush()
+
+    return write
+
+
+def tell_audit_failing(problem: OSError) -> None:
+    logging.getLogger("fovea").error("audit lines are being lost: %s", type(problem).__name__)
 
 
 def configure_logs(
     form: LogFormat, level: str, audit_file: Path | None, audit_max_bytes: int, audit_backups: int
-) -> None:
-    """For the whole process, whatever libraries log included. Raises ConfigError."""
-    formatter = JsonLines() if form == "json" else TextLines()
-    handler = StreamLines(sys.stderr)
-    handler.setFormatter(formatter)
+) -> LogFiles:
+    """For the whole process, whatever libraries log included; requests' lines are `requests` of what it gives.
+
+    Raises ConfigError.
+    """
+    files = LogFiles(form, sys.stderr)
+    handler = WrittenLines(files.errors)
+    handler.setFormatter(files.formatter)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     # For loggers that pass nothing on and have no handler: uvicorn makes such a one.
     logging.lastResort = handler
     logging.getLogger("fovea").setLevel(level.upper())
-    audit = logging.getLogger("fovea.audit")
-    # A request is one line here: the shorter one only where the longer one goes to a file of its own.
-    audit.propagate = audit_file is None
-    logging.getLogger("fovea.access").disabled = audit_file is None
-    audit.setLevel(logging.INFO)
-    audit.handlers.clear()
-    if audit_file is None:
-        return
-    try:
-        file = AuditFile(audit_file, maxBytes=audit_max_bytes, backupCount=audit_backups, encoding="utf-8")
-    except OSError as problem:
-        raise ConfigError(f"cannot write the audit file {audit_file}: {problem.strerror}") from problem
-    file.setFormatter(JsonLines())
-    audit.addHandler(file)
-
-
-def log_request(record: RequestRecord) -> None:
-    """The lines of a request that has ended."""
-    values = ((each.name, getattr(record, each.name)) for each in fields_of_class(record))
-    everything = {name: value for name, value in values if value not in ("", [], 0)}
-    everything["status"] = record.status
-    everything["ms"] = round(record.ms, 1)
-    access = {name: everything[name] for name in ACCESS_FIELDS if name in everything}
-    logging.getLogger("fovea.access").info("request", extra={"fields": access})
-    logging.getLogger("fovea.audit").info("request", extra={"fields": everything})
+    if audit_file is not None:
+        files.open_audit(audit_file, audit_max_bytes, audit_backups)
+    RequestLines.of_process = files.requests(logging.getLogger("fovea").isEnabledFor(logging.INFO))
+    return files

@@ -18,8 +18,8 @@ from server.api.own_host import OwnHost
 from server.api.surface import Wording
 from server.drain import Drain
 from server.errors import Draining, GatewayError, InternalError
-from server.logs import log_request
 from server.record import RequestRecord, begin_record
+from server.request_lines import log_request
 
 log = logging.getLogger("fovea.bugs")
 METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())

@@ -13,8 +13,9 @@ import orjson
 import pytest
 
 from server.errors import ConfigError
-from server.logs import JsonLines, LogFormat, TextLines, configure_logs, describe, log_request
+from server.logs import JsonLines, LogFormat, TextLines, configure_logs, describe
 from server.record import RequestRecord, begin_record
+from server.request_lines import RequestLines, encode_text, log_request
 
 SECRET = "SECRET"
 UNSHOWN = "said something at lib/python/module.py:7; its words are not shown"
@@ -48,17 +49,12 @@ def restored() -> Iterator[None]:
     """The process's logging, as pytest had it."""
     root = logging.getLogger()
     before, last_resort = (root.level, root.handlers[:]), logging.lastResort
-    ours = [logging.getLogger(name) for name in ("fovea", "fovea.audit", "fovea.access")]
     yield
+    RequestLines.of_process = None
     logging.lastResort = last_resort
     root.setLevel(before[0])
     root.handlers[:] = before[1]
-    for logger in ours:
-        for handler in logger.handlers:
-            handler.close()
-        logger.handlers.clear()
-        logger.disabled, logger.propagate = False, True
-        logger.setLevel(logging.NOTSET)
+    logging.getLogger("fovea").setLevel(logging.NOTSET)
 
 
 def test_our_own_record_is_one_line_of_json_with_its_fields() -> None:
@@ -139,8 +135,9 @@ def test_a_request_is_one_line_and_two_where_the_audit_has_its_file(
     for file, lines in ((None, 1), (tmp_path / "audit.jsonl", 1)):
         stream = io.StringIO()
         monkeypatch.setattr(sys, "stderr", stream)
-        configure_logs(form, "info", file, 10**6, 2)
+        logs = configure_logs(form, "info", file, 10**6, 2)
         log_request(request)
+        assert logs.flush(10)
         said = stream.getvalue().splitlines()
         assert len(said) == lines
         assert ("a1b2c3d4" in said[0], "lab" in said[0]) == (file is None, True)
@@ -151,9 +148,10 @@ def test_a_request_is_one_line_and_two_where_the_audit_has_its_file(
 
 def test_the_audit_file_is_its_owners_and_bounded(tmp_path: Path, restored: None) -> None:
     file = tmp_path / "audit.jsonl"
-    configure_logs("json", "info", file, 1000, 2)
+    logs = configure_logs("json", "info", file, 1000, 2)
     for number in range(100):
         log_request(RequestRecord(f"req-{number}", "POST", "/v1/x", 200))
+    assert logs.flush(10)
     files = sorted(tmp_path.iterdir())
     assert [each.name for each in files] == ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2"]
     assert all(each.stat().st_size <= 1000 and stat.S_IMODE(each.stat().st_mode) == 0o600 for each in files)
@@ -168,14 +166,68 @@ def test_an_audit_file_that_cannot_be_written_stops_the_start(tmp_path: Path, re
 def test_lost_audit_lines_are_told_once_and_without_them(monkeypatch: pytest.MonkeyPatch, restored: None) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    configure_logs("json", "info", Path("/dev/full"), 1000, 2)
+    logs = configure_logs("json", "info", Path("/dev/full"), 1000, 2)
     for _ in range(3):
         log_request(RequestRecord("req-1", "POST", "/v1/x", 200, tenant=SECRET))
+        assert logs.flush(10)
     lost = [line for line in stream.getvalue().splitlines() if "audit lines are being lost: OSError" in line]
     assert len(lost) == 1
     assert "Traceback" not in stream.getvalue()
     assert SECRET not in lost[0]
-    logging.getLogger("fovea.audit").handlers.clear()  # its buffer cannot be flushed
+
+
+def test_a_request_is_told_whatever_the_level_and_its_shorter_line_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored: None
+) -> None:
+    for file in (None, tmp_path / "audit.jsonl"):
+        stream = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", stream)
+        logs = configure_logs("json", "warning", file, 10**6, 2)
+        log_request(RequestRecord("req-1", "POST", "/v1/x", 200))
+        assert logs.flush(10)
+        assert stream.getvalue().count("req-1") == (file is None)
+    assert (tmp_path / "audit.jsonl").read_text().count("req-1") == 1
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_lines_come_in_the_order_in_which_they_were_said(
+    form: LogFormat, monkeypatch: pytest.MonkeyPatch, restored: None
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs = configure_logs(form, "info", None, 1000, 2)
+    for number in range(100):
+        log_request(RequestRecord(f"req-{number:03d}", "POST", "/v1/x", 200))
+        logging.getLogger("fovea").info("said req-%03d", number)
+    assert logs.flush(10)
+    lines = stream.getvalue().splitlines()
+    assert [f"req-{n // 2:03d}" in line for n, line in enumerate(lines)] == [True] * 200
+
+
+@pytest.mark.parametrize("model", ["a\u2028b\u202e", "x" * 10_000])
+def test_no_name_of_a_model_makes_more_of_a_requests_line(
+    model: str, monkeypatch: pytest.MonkeyPatch, restored: None
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs = configure_logs("json", "info", None, 1000, 2)
+    log_request(RequestRecord("req-1", "POST", "/v1/x", 200, model=model))
+    assert logs.flush(10)
+    (line,) = stream.getvalue().splitlines()
+    assert line.isprintable()
+    assert len(line) < 2500
+
+
+def test_text_and_json_say_the_same() -> None:
+    fields = {
+        "time": "t",
+        "level": "info",
+        "logger": "fovea.audit",
+        "event": "request",
+        "status": 200,
+        "images": ["a"],
+    }
+    assert encode_text(fields) == b't info    fovea.audit: request status=200 images=["a"]'
 
 
 FAULTS = {
