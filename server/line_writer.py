@@ -3,8 +3,10 @@ reads it.
 
 A pipe that nobody reads, or a disk that hangs, would otherwise hold up every request. Up to MOST_BYTES of lines
 wait for it; those that come then are lost, and counted: once it goes on, the first line says how many. They come
-out in the order in which they were put. All are written before the process ends, unless it is killed (what came within
-the last PAUSE_S is lost then) or writing takes longer than CLOSE_S.
+out in the order in which they were put.
+
+All are written before the process ends, unless writing takes longer than CLOSE_S, or it is killed: then what came
+within the last PAUSE_S is lost.
 """
 
 import atexit

@@ -9,11 +9,15 @@ from prometheus_client import (
     generate_latest,
 )
 
+from server.loop_histogram import LoopHistogram
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of use to nobody here
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 STORE_SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 BYTES = tuple(float(4**n * 1024) for n in range(9))
+# Of counters' children, which are looked up once: more than all routes, models and outcomes that there can be.
+MOST_KEPT = 4096
 TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
@@ -26,7 +30,10 @@ class Metrics:
         self.requests = Counter(
             "fovea_requests", "Requests answered", ["route", "model", "status", "code"], registry=r
         )
-        self.in_flight = Gauge("fovea_requests_in_flight", "Requests being handled", registry=r)
+        self._requests: dict[tuple[str, ...], Counter] = {}
+        self.in_flight = 0
+        in_flight = Gauge("fovea_requests_in_flight", "Requests being handled", registry=r)
+        in_flight.set_function(lambda: self.in_flight)
         self.bytes_in_flight = Gauge(
             "fovea_bytes_in_flight", "Bytes of bodies and images that requests hold", registry=r
         )
@@ -34,19 +41,19 @@ class Metrics:
         self.wait = Histogram(
             "fovea_admission_wait_seconds", "Time spent waiting for admission", buckets=SECONDS, registry=r
         )
-        self.first_token = Histogram(
+        self.first_token = LoopHistogram(
             "fovea_time_to_first_token_seconds",
             "From a request's last byte to the first byte of its answer",
             ["route", "model"],
-            buckets=SECONDS,
-            registry=r,
+            SECONDS,
+            r,
         )
-        self.duration = Histogram(
+        self.duration = LoopHistogram(
             "fovea_request_duration_seconds",
             "From a request's last byte to the last byte of its answer",
             ["route", "model"],
-            buckets=SECONDS,
-            registry=r,
+            SECONDS,
+            r,
         )
         self.images = Counter(
             "fovea_images", "Images accepted, by where they came from", ["source", "format"], registry=r
@@ -153,6 +160,15 @@ class Metrics:
             ["engine"],
             registry=r,
         )
+
+    def count_request(self, route: str, model: str, status: str, code: str) -> None:
+        labels = (route, model, status, code)
+        child = self._requests.get(labels)
+        if child is None:
+            child = self.requests.labels(*labels)
+            if len(self._requests) < MOST_KEPT:
+                self._requests[labels] = child
+        child.inc()
 
     def exposition(self) -> bytes:
         """The registry in Prometheus' text format."""

@@ -75,15 +75,27 @@ class KeyRing:
 
         Raises Unauthenticated, InsufficientScope, NoIdentityKeys.
         """
+        tenant = self.authenticate_now(headers, scope)
+        if tenant is not None:
+            return tenant
+        assert self._tokens is not None
+        return self._allow(await self._tokens.verify(read_credential(headers)), scope)
+
+    def authenticate_now(self, headers: Headers, scope: KeyScope) -> Tenant | None:
+        """The same, without waiting; None for a token, which only `authenticate` verifies."""
         if self._anonymous is not None:
             current_record().tenant = ANONYMOUS.name
             return self._anonymous
         credential = read_credential(headers)
         grant = self._find(credential)
-        if grant is None and self._tokens is not None and looks_like_token(credential):
-            grant = await self._tokens.verify(credential)
-        if grant is None:
+        if grant is not None:
+            return self._allow(grant, scope)
+        if self._tokens is None or not looks_like_token(credential):
             raise Unauthenticated("The API key is not known.")
+        return None
+
+    @staticmethod
+    def _allow(grant: Grant, scope: KeyScope) -> Tenant:
         record = current_record()
         record.tenant, record.key = grant.tenant.name, grant.tenant.key
         if scope not in grant.scopes:

@@ -83,8 +83,11 @@ class CompletionEndpoint:
     ) -> None:
         if scope["method"] != "POST":
             raise WrongMethod("Use POST here.")
-        tenant = await self._keys.authenticate(scope["headers"], "inference")
-        terms = self._terms.read(scope["headers"], tenant)
+        headers = scope["headers"]
+        tenant = self._keys.authenticate_now(headers, "inference") or await self._keys.authenticate(
+            headers, "inference"
+        )
+        terms = self._terms.read(headers, tenant)
         require_json(scope)
         limits = self._limits
         raw = await read_body(scope, receive, limits.max_bytes, limits.timeout_s, holding, self._turns)
@@ -121,6 +124,7 @@ class Account:
         self._pool = pool
         self._began: float | None = None
         self.model = ""
+        self._model_is_known = False
         self.complete = False
         self.failure: GatewayError | None = None
 
@@ -136,32 +140,36 @@ class Account:
         self.complete = True
 
     def __enter__(self) -> None:
-        self._metrics.in_flight.inc()
+        self._metrics.in_flight += 1
 
     def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
-        self._metrics.in_flight.dec()
-        status, code = "200", ""
-        error = problem if isinstance(problem, GatewayError) else self.failure
-        if isinstance(problem, ClientLeft):
-            status, code = "499", "client_left"
-            self._metrics.cancelled.inc()
-        elif error is not None:
-            status, code = str(error.status), error.code
-            self._metrics.rejections.labels(error.code).inc()
-        elif isinstance(problem, asyncio.CancelledError):
-            status, code = str(Draining.status), Draining.code  # nobody else cancels a request
-        elif problem is not None:
-            status, code = "500", "internal_error"
-        model = self._known_model()
+        metrics, model = self._metrics, self._known_model()
+        metrics.in_flight -= 1
+        status, code = self._outcome(problem)
         record = current_record()
         record.route, record.model, record.code = self._route, model, code
-        self._metrics.requests.labels(self._route, model, status, code).inc()
+        metrics.count_request(self._route, model, status, code)
         if self._began is not None and status == "200":
-            self._metrics.duration.labels(self._route, model).observe(time.perf_counter() - self._began)
+            metrics.duration.labels(self._route, model).observe(time.perf_counter() - self._began)
+
+    def _outcome(self, problem: BaseException | None) -> tuple[str, str]:
+        """Status and code, as metrics and log lines tell them."""
+        error = problem if isinstance(problem, GatewayError) else self.failure
+        if isinstance(problem, ClientLeft):
+            self._metrics.cancelled.inc()
+            return "499", "client_left"
+        if error is not None:
+            self._metrics.rejections.labels(error.code).inc()
+            return str(error.status), error.code
+        if isinstance(problem, asyncio.CancelledError):
+            return str(Draining.status), Draining.code  # nobody else cancels a request
+        return ("200", "") if problem is None else ("500", "internal_error")
 
     def _known_model(self) -> str:
         """A label that callers cannot multiply."""
-        return self.model if self.model in self._pool.models() else "unknown"
+        if not self._model_is_known:
+            self._model_is_known = self.model != "" and self.model in self._pool.models()
+        return self.model if self._model_is_known else "unknown"
 
 
 def make_routes(keys: KeyRing, pool: EnginePool) -> list[BaseRoute]:

@@ -39,6 +39,8 @@ MOST_LOOKS = 64
 
 def parse_around_pictures(parse: Parse, raw: Raw, least_chars: int = LEAST_CHARS) -> ParsedRequest:
     """What `parse` makes of `raw`, or raises; images that were cut out are `inline` in their sources."""
+    if find_run(raw, 0) < 0:
+        return parse(raw)
     nonce = make_nonce()
     rest, runs = cut(raw, nonce, least_chars)
     if runs:

@@ -31,6 +31,8 @@ TEMPLATE_INSIDES = frozenset(
 
 def check_bounds(body: Json) -> None:
     """Raises CallerError or FieldRefused for the first field that asks for too much."""
+    if CHECKS.keys().isdisjoint(body):  # as of most
+        return
     for field, check in CHECKS.items():
         if body.get(field) is not None:
             check(body[field], field)
