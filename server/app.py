@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from server.admission.gate import Gate
 from server.admission.limits.memory import Limits
 from server.admission.price import PriceList
 from server.api.bodies import BodyParser
@@ -38,6 +37,7 @@ from server.memory import ByteBudget
 from server.metrics import Metrics
 from server.pipeline import Pipeline
 from server.settings import HttpSettings, Settings
+from server.wiring.admission import make_gates
 from server.wiring.engines import make_pool
 from server.wiring.files import make_files
 from server.wiring.images import make_images, make_videos
@@ -76,7 +76,7 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
         turns = LoopTurns(LARGE_STEPS)
         pool = make_pool(settings.engines, metrics, turns)
         admission = settings.admission
-        gate = Gate(admission.max_running, admission.max_waiting, admission.wait_timeout_s, metrics)
+        gates = make_gates(admission, pool, metrics)
         http = settings.http
         budget = ByteBudget(http.max_bytes_in_flight, http.bytes_wait_s, metrics.bytes_in_flight)
         images = make_images(settings.images, rule, files, metrics, budget, network or Network())
@@ -84,7 +84,7 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
         bodies = BodyParser()
         terms = TermsReader(admission.max_timeout_s)
         videos = make_videos(settings, metrics, network or Network())
-        pipeline = Pipeline(images, videos, prices, Limits(metrics), gate, pool, metrics)
+        pipeline = Pipeline(images, videos, prices, Limits(metrics), gates, pool, metrics)
         for path, surface in SURFACES.items():
             front.endpoints[path] = CompletionEndpoint(
                 surface, limits, bodies, keys, terms, pipeline, pool, metrics, budget, turns, drain
@@ -111,7 +111,9 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
         if jwks:
             await jwks.start()
         await pool.start()
+        await gates.start()
         yield
+        await gates.close()
         if jwks:
             await jwks.close()
         if key_file:

@@ -39,6 +39,9 @@
     │       └── UnsupportedImage 415 unsupported_image_format
     ├── BusyError 429 overloaded                   wait, then try again
     │   ├── RateLimitExceeded 429 rate_limit_exceeded
+    │   ├── QueueFull 429 queue_full
+    │   ├── WaitedTooLong 429 waited_too_long
+    │   ├── WaitTooLong 429 deadline_unreachable    or give it more time
     │   ├── TooManyConnections 503 too_many_connections
     │   ├── NoEngineReady 503 no_engine_ready
     │   ├── Draining 503 draining                   this gateway stops: ask another
@@ -252,6 +255,24 @@ class RateLimitExceeded(BusyError):
     def __init__(self, message: str, retry_after_s: int = 1, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         super().__init__(message, retry_after_s)
         self.headers = headers
+
+
+class QueueFull(BusyError):
+    """As many requests wait as may."""
+
+    code = "queue_full"
+
+
+class WaitedTooLong(BusyError):
+    """No room came free in the time that the request had."""
+
+    code = "waited_too_long"
+
+
+class WaitTooLong(BusyError):
+    """At the rate at which room comes free, the request's time would be over before its turn: it need not wait."""
+
+    code = "deadline_unreachable"
 
 
 class TooManyConnections(BusyError):

@@ -37,9 +37,33 @@ class Metrics:
         self.bytes_in_flight = Gauge(
             "fovea_bytes_in_flight", "Bytes of bodies and images that requests hold", registry=r
         )
-        self.waiting = Gauge("fovea_requests_waiting", "Requests waiting for admission", registry=r)
+        self.waiting = Gauge(
+            "fovea_requests_waiting", "Requests waiting for admission", ["model", "priority"], registry=r
+        )
         self.wait = Histogram(
-            "fovea_admission_wait_seconds", "Time spent waiting for admission", buckets=SECONDS, registry=r
+            "fovea_admission_wait_seconds",
+            "Time spent waiting for admission, by those who had to",
+            ["model", "priority"],
+            buckets=SECONDS,
+            registry=r,
+        )
+        self.held_tokens = Gauge(
+            "fovea_admission_held_tokens", "Tokens that requests at the engines may take", ["model"], registry=r
+        )
+        self.held_places = Gauge(
+            "fovea_admission_held_places", "Requests let in and not finished", ["model"], registry=r
+        )
+        self.capacity_tokens = Gauge(
+            "fovea_admission_capacity_tokens", "Most tokens held at once; 0: unknown", ["model"], registry=r
+        )
+        self.capacity_places = Gauge(
+            "fovea_admission_capacity_places", "Most requests let in at once", ["model"], registry=r
+        )
+        self.brake = Gauge(
+            "fovea_admission_brake",
+            "1 while full KV caches or requests waiting in engines take from that",
+            ["model"],
+            registry=r,
         )
         self.first_token = LoopHistogram(
             "fovea_time_to_first_token_seconds",

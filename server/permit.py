@@ -38,9 +38,10 @@ class Permit:
         if getattr(self, "_seal", _SEAL) is not None or not self._live:
             raise PermitMisused("an engine is called without a permit that is in use")
 
-    def close(self) -> None:
-        """From now on it is good for nothing; twice does no harm."""
-        self._live = False
+    def close(self) -> bool:
+        """From now on it is good for nothing. Says whether it was good until now: twice does no harm."""
+        was_live, self._live = self._live, False
+        return was_live
 
 
 def issue(cost: Cost) -> Permit:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from server.admission.gate import Gate
+from server.admission.gates import Gates
 from server.admission.limits.memory import Limits
 from server.admission.price import PriceList, check_fits
 from server.domain import Answer, Cost, LoadedImage, LoadedVideo, ParsedRequest, ReadyRequest, Tenant, Terms
@@ -27,7 +27,7 @@ class Pipeline:
         videos: VideoResolver,
         prices: PriceList,
         limits: Limits,
-        gate: Gate,
+        gates: Gates,
         pool: EnginePool,
         metrics: Metrics,
     ) -> None:
@@ -35,7 +35,7 @@ class Pipeline:
         self._videos = videos
         self._prices = prices
         self._limits = limits
-        self._gate = gate
+        self._gates = gates
         self._pool = pool
         self._metrics = metrics
 
@@ -68,7 +68,8 @@ class Pipeline:
             notes = image_notes(images)
             request.forget()
             del images, videos
-            async with self._gate.admit(cost) as permit, self._pool.relay(ready, permit) as answer:
+            admission = self._gates.admit(cost, tenant, request.model, terms)
+            async with admission as permit, self._pool.relay(ready, permit) as answer:
                 draw.begin()
                 ready.forget()
                 holding.give_all()

@@ -210,13 +210,34 @@ class VideoSettings(Section):
 
 
 class AdmissionSettings(Section):
-    max_running: int = Field(64, gt=0, description="requests at the engines at once")
-    max_waiting: int = Field(256, ge=0, description="requests waiting for a place")
-    wait_timeout_s: float = Field(30, gt=0, description="longest wait for a place, then 429")
+    max_running: int | None = Field(
+        None, gt=0, description="requests at a model's engines at once; none: what they turn out to take"
+    )
+    max_waiting: int = Field(256, ge=0, description="requests waiting for a model's engines")
+    wait_timeout_s: float = Field(
+        30, gt=0, description="longest wait for room, where a request names no time; then 429"
+    )
     max_timeout_s: float = Field(600, gt=0, description="longest that a request may ask for (x-request-timeout)")
+    max_retry_after_s: int = Field(60, gt=0, description="longest time that callers are told to wait (Retry-After)")
+    answer_tokens: int = Field(512, gt=0, description="tokens that an answer without max_tokens is taken to have")
+    brake_above: float = Field(0.9, gt=0, le=1, description="KV usage of the engines above which less is let in")
+    release_below: float = Field(0.8, gt=0, le=1, description="KV usage below which more is let in again")
+    overcommit: float = Field(
+        4, ge=1, description="most tokens given out, in engines' tokens, where live usage shows room"
+    )
+    ageing_s: float = Field(
+        10, gt=0, description="wait in which a request of a lower priority comes to weigh twice as much"
+    )
+    refresh_s: float = Field(1, gt=0, description="seconds between looks at what the engines report")
     preprocessor: Path | None = Field(
         None, description="the model's preprocessor_config.json: makes image prices exact"
     )
+
+    @model_validator(mode="after")
+    def the_brake_lets_go(self) -> Self:
+        if self.release_below > self.brake_above:
+            raise ValueError("admission.release_below must not be above admission.brake_above")
+        return self
 
 
 class BudgetSettings(Section):

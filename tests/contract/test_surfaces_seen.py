@@ -156,5 +156,5 @@ def test_every_surface_goes_through_the_gate() -> None:
     ):
         for path, body_of, image_of in SURFACES.values():
             answer = httpx2.post(url + path, json=body_of(image_of(PNG)))
-            assert (answer.status_code, answer.json()["error"]["code"]) == (429, "overloaded")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
     assert engine.responses == engine.tokenized == []
