@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from server.admission.limits.memory import Limits
 from server.admission.price import PriceList
 from server.api.bodies import BodyParser
 from server.api.connection import ConnectionLimits, bounded_connection
@@ -42,6 +41,7 @@ from server.wiring.engines import make_pool
 from server.wiring.files import make_files
 from server.wiring.images import make_images, make_videos
 from server.wiring.keys import make_allowances, make_jwks, make_key_file, make_keys
+from server.wiring.limits import make_limits
 
 log = logging.getLogger("fovea")
 # Of moving a picture on, each time that the event loop comes round.
@@ -68,6 +68,7 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
     keys = make_keys(settings, jwks, allowances)
     key_file = make_key_file(settings, keys, metrics, allowances)
     files, sweeper = make_files(settings, metrics)
+    allowed = make_limits(settings.limits, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -84,7 +85,7 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
         bodies = BodyParser()
         terms = TermsReader(admission.max_timeout_s)
         videos = make_videos(settings, metrics, network or Network())
-        pipeline = Pipeline(images, videos, prices, Limits(metrics), gates, pool, metrics)
+        pipeline = Pipeline(images, videos, prices, allowed, gates, pool, metrics)
         for path, surface in SURFACES.items():
             front.endpoints[path] = CompletionEndpoint(
                 surface, limits, bodies, keys, terms, pipeline, pool, metrics, budget, turns, drain
@@ -110,6 +111,7 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
             await key_file.start()
         if jwks:
             await jwks.start()
+        await allowed.start()
         await pool.start()
         await gates.start()
         yield
@@ -122,6 +124,7 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
             sweeping.cancel()
             await asyncio.wait({sweeping})
         await pool.close()
+        await allowed.close()
         await images.close()
         await videos.close()
         bodies.close()

@@ -18,6 +18,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -256,6 +257,31 @@ class LimitSettings(Section):
     token_tenant: BudgetSettings | None = Field(
         None, description="the same of tenants out of tokens, where it differs"
     )
+    store_url: SecretStr | None = Field(None, description="Redis or Valkey through which gateways share limits")
+    store_prefix: str = Field("fovea:", max_length=64, description="put before all keys there")
+    store_timeout_s: float = Field(0.05, gt=0, le=5, description="longest wait for it, then it is taken for lost")
+
+    lease_s: float = Field(
+        15, ge=0.1, le=3600, description="silence after which the store gives a dead gateway's places back"
+    )
+
+    @field_validator("store_url")
+    @classmethod
+    def check_store_url(cls, url: SecretStr | None) -> SecretStr | None:
+        # It may hold a password: no message quotes it.
+        if url is not None:
+            try:
+                parts = urlsplit(url.get_secret_value())
+                known = (parts.scheme in ("redis", "rediss") and parts.hostname) or (
+                    parts.scheme == "unix" and parts.path
+                )
+            except ValueError:
+                known = False
+            if not known:
+                raise ValueError(
+                    "must be like redis://host:6379/0, rediss://user:password@host:6380 or unix:///path"
+                )
+        return url
 
 
 class LogSettings(Section):

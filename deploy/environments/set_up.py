@@ -59,6 +59,7 @@ ENVIRONMENTS = {
     "client-litellm": Environment("", False, 0.6, "tests: litellm as a client"),
     "client-node": Environment("", False, 0.4, "tests: Node and the openai SDK of npm"),
     "weed": Environment("", False, 0.4, "tests: SeaweedFS, a real S3 store"),
+    "valkey": Environment("", False, 0.1, "tests: Valkey, where gateways share limits"),
     # Other gateways, beside which `make bench-gateway` measures ours.
     "peer-vllm-router": Environment("", False, 0.2, "benchmark: vllm-router", named=True),
     "peer-smg": Environment("", False, 0.3, "benchmark: smg", named=True),

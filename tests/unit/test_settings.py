@@ -137,3 +137,25 @@ def test_what_no_caller_could_call_is_refused_as_a_host(monkeypatch: pytest.Monk
     monkeypatch.setenv("FOVEA_HTTP__HOSTS", f'["{host}"]')
     with pytest.raises(ConfigError, match="leave out scheme, port and brackets"):
         read_settings()
+
+
+@pytest.mark.parametrize("url", ["http://SECRET@host", "redis://", "redis:SECRET", "unix://", "redis://[SECRET"])
+def test_a_store_of_limits_is_redis_and_its_url_is_never_quoted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("FOVEA_LIMITS__STORE_URL", url)
+    with pytest.raises(ConfigError, match=r"limits.store_url: .*must be like redis://host:6379/0") as caught:
+        read_settings()
+    assert "SECRET" not in str(caught.value)
+
+
+def test_a_stores_password_is_not_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOVEA_LIMITS__STORE_URL", "rediss://user:SECRET@host:6380/1")
+    settings = read_settings()
+    assert "SECRET" not in repr(settings)
+    assert settings.limits.store_url is not None
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "many"])
+def test_a_limit_is_a_whole_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("FOVEA_LIMITS__KEY__REQUESTS", value)
+    with pytest.raises(ConfigError, match=r"limits.key.requests"):
+        read_settings()

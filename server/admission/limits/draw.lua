@@ -54,7 +54,7 @@ for number, subject in ipairs(subjects) do
       redis.call('HSET', levels, unpack(fields))
       redis.call('PEXPIRE', levels, idle_ms + 1000)
     end
-    if not lease_us then
+    if subject.places >= 0 and not lease_us then
       redis.call('ZREM', leases, lease)
     elseif subject.places >= 0 then
       redis.call('ZADD', leases, string.format('%.0f', now + lease_us), lease)

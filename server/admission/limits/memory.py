@@ -94,7 +94,7 @@ class Limits:
     def __init__(self, metrics: Metrics, clock: Clock = monotonic_us, accounts: Accounts | None = None) -> None:
         self._accounts = Accounts() if accounts is None else accounts
         self._metrics = metrics
-        self._clock = clock
+        self.clock = clock
 
     def draw(self, tenant: Tenant, cost: Cost, images: int = 0) -> Draw:
         """To be closed by `with`. Raises RateLimitExceeded, OverBudget."""
@@ -102,7 +102,7 @@ class Limits:
         if not subjects:
             return NO_DRAW
         costs = (1, images, cost.image_tokens, cost.total)
-        return MemoryDraw(self._draw_here(subjects, costs), costs, self._clock)
+        return MemoryDraw(self._draw_here(subjects, costs), costs, self.clock)
 
     async def start(self) -> None:
         """Nothing here; what shares limits connects."""
@@ -111,7 +111,7 @@ class Limits:
         """The same."""
 
     def _draw_here(self, subjects: Sequence[Subject], costs: Costs) -> list[Account]:
-        now = self._clock()
+        now = self.clock()
         fits = True
         accounts = []
         for subject in subjects:

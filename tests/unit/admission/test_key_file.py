@@ -7,6 +7,8 @@ import pytest
 
 from server.admission.key_file import MOST_BYTES, MOST_KEYS, KeyFile, parse_keys, read_content
 from server.admission.keys import KeyRing
+from server.admission.limits.allowances import Allowances
+from server.allowance import Budgets
 from server.errors import ConfigError, Unauthenticated
 from server.metrics import Metrics
 
@@ -94,6 +96,22 @@ def test_json_is_read_as_well() -> None:
         ),
         (f"keys: [{{hash: '{digest('a')}', tenant: t, scopes: [files], name: 'a\\nb'}}]", "name must be a name"),
         (content_of("a", "b", "a"), r"keys\[2\] of keys.yaml has a hash that stands there before"),
+        (
+            f"keys: [{{hash: '{digest('a')}', tenant: t, scopes: [files], limits: {{SECRET: 1}}}}]",
+            "limits must be a map",
+        ),
+        (
+            f"keys: [{{hash: '{digest('a')}', tenant: t, scopes: [files], limits: {{tokens: -1}}}}]",
+            "limits must be a",
+        ),
+        (
+            f"keys: [{{hash: '{digest('a')}', tenant: t, scopes: [files], limits: {{tokens: 1.5}}}}]",
+            "limits must be",
+        ),
+        ("keys: []\ntenants: [SECRET]\n", "'tenants' of keys.yaml must be a mapping"),
+        ("keys: []\ntenants: {'a SECRET': {limits: {}}}\n", "tenant 1 of keys.yaml: its name must be a name"),
+        ("keys: []\ntenants: {a: {limits: {SECRET: 1}}}\n", "tenant 1 of keys.yaml must hold 'limits' alone"),
+        ("keys: []\ntenants: {a: {limits: {requests: '7'}}}\n", "to whole numbers, or to null for any number"),
         ("keys:\n- [SECRET\n", "neither JSON nor YAML, line"),
         ("keys: !!python/object/apply:os.system ['SECRET']", "neither JSON nor YAML"),
         ("keys: &a [*a]", "neither JSON nor YAML"),
@@ -209,3 +227,22 @@ def test_a_priority_or_weight_that_is_none_stops_the_start(wrong: str) -> None:
     text = content_of("a")[:-2] + f", {wrong}}}\n"
     with pytest.raises(ConfigError, match=f"{wrong.partition(':')[0]} must be"):
         parse_keys(text.encode(), WHERE)
+
+
+async def test_limits_of_keys_and_tenants_come_with_the_file_and_go_with_it(
+    tmp_path: Path, metrics: Metrics
+) -> None:
+    allowances = Allowances(Budgets(requests=9, tokens=9))
+    path, ring = tmp_path / "keys.yaml", KeyRing(allowances=allowances)
+    path.write_text(
+        content_of("a").replace("}", ", limits: {tokens: null, places: 2}}")
+        + "tenants: {lab: {limits: {images: 5}}}"
+    )
+    file = KeyFile(path, ring, 5, metrics, allowances)
+    file.load()
+    tenant = await ring.authenticate([(b"x-api-key", b"a")], "inference")
+    assert [subject.budgets for subject in tenant.allowance] == [Budgets(requests=9, places=2), Budgets(images=5)]
+    path.write_text(content_of("a"))
+    await file.refresh()
+    tenant = await ring.authenticate([(b"x-api-key", b"a")], "inference")
+    assert [subject.budgets for subject in tenant.allowance] == [Budgets(requests=9, tokens=9)]
