@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from server.api.own_host import OwnHost, is_loopback
 from server.api.routes import (
     BodyLimits,
     CompletionEndpoint,
+    Scrape,
     answer_http_exception,
     make_probes,
     make_routes,
@@ -27,6 +29,7 @@ from server.api.surfaces import SURFACES, wording_of
 from server.api.terms import TermsReader
 from server.crash import log_loop_fault
 from server.drain import Drain
+from server.engines.pool import EnginePool
 from server.errors import ConfigError
 from server.images.addresses import Network
 from server.images.inspect import enable_formats
@@ -46,10 +49,19 @@ from server.wiring.limits import make_limits
 log = logging.getLogger("fovea")
 # Of moving a picture on, each time that the event loop comes round.
 LARGE_STEPS = 4
+# That a worker begins later, where no engine is ready.
+FIRST_LOOK_S = 5.0
 
 
-def make_app(settings: Settings, network: Network | None = None, drain: Drain | None = None) -> Front:
-    """Build the gateway; its images come from the `network`, and `drain` tells it to stop.
+def make_app(
+    settings: Settings,
+    network: Network | None = None,
+    drain: Drain | None = None,
+    metrics: Metrics | None = None,
+    scrape: Scrape | None = None,
+) -> Front:
+    """Build the gateway; its images come from the `network`, `drain` tells it to stop, and `scrape` shows metrics
+    where they are not `metrics` alone.
 
     Raises ConfigError where the settings cannot work.
     """
@@ -62,7 +74,7 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
     rule = QwenTokenRule.from_file(path) if path else None
     prices = PriceList(rule.tokens if rule else None)
     enable_formats(frozenset(settings.images.formats))
-    metrics = Metrics()
+    metrics = metrics or Metrics()
     jwks = make_jwks(settings.oidc, metrics)
     allowances = make_allowances(settings.limits)
     keys = make_keys(settings, jwks, allowances)
@@ -77,7 +89,7 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
         turns = LoopTurns(LARGE_STEPS)
         pool = make_pool(settings.engines, metrics, turns)
         admission = settings.admission
-        gates = make_gates(admission, pool, metrics)
+        gates = make_gates(admission, settings.processes, pool, metrics)
         http = settings.http
         budget = ByteBudget(http.max_bytes_in_flight, http.bytes_wait_s, metrics.bytes_in_flight)
         images = make_images(settings.images, rule, files, metrics, budget, network or Network())
@@ -91,7 +103,8 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
                 surface, limits, bodies, keys, terms, pipeline, pool, metrics, budget, turns, drain
             )
         metrics_keys = keys if settings.auth.protect_metrics else None
-        app.router.routes.extend(make_routes(keys, pool) + make_probes(pool, metrics, metrics_keys, drain))
+        probes = make_probes(pool, scrape or metrics.exposition, metrics_keys, drain)
+        app.router.routes.extend(make_routes(keys, pool) + probes)
         if not settings.asks_for_keys and not is_loopback(settings.http.host):
             log.warning("no API keys are set: whoever reaches %s is served (auth.keys_file)", settings.http.host)
         app.router.routes.extend(
@@ -114,6 +127,8 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
         await allowed.start()
         await pool.start()
         await gates.start()
+        if settings.http.workers > 1:
+            await wait_for_engines(pool)
         yield
         await gates.close()
         if jwks:
@@ -145,6 +160,13 @@ def make_app(settings: Settings, network: Network | None = None, drain: Drain | 
     own_host = OwnHost(settings.http.hosts, loopback_only=unguarded)
     front = Front(app, lambda: app.router.routes, own_host, wording_of, drain)
     return front
+
+
+async def wait_for_engines(pool: EnginePool) -> None:
+    """For a while: others serve at this address already, and callers need not meet one that knows no engine yet."""
+    deadline = time.monotonic() + FIRST_LOOK_S
+    while not pool.ready and time.monotonic() < deadline:  # noqa: ASYNC110 - the pool calls nobody back
+        await asyncio.sleep(0.02)
 
 
 def make_server_options(http: HttpSettings) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import resource
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -18,14 +19,22 @@ from server.drain import Drain
 from server.engine.launch import Launch, LaunchError, check_model, check_port, run_engine
 from server.errors import ConfigError
 from server.logs import configure_logs
+from server.metrics import ACROSS_WORKERS, Metrics
 from server.serving import GatewayServer
-from server.settings import PREFIX, LogSettings, read_settings
+from server.settings import PREFIX, LimitSettings, LogSettings, Settings, read_settings
 from server.together import Together, run_together
 from server.tuning import tune_process
+from server.workers.control import WorkerControl
+from server.workers.supervisor import Crew, listen, run_crew
+
+log = logging.getLogger("fovea")
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 # Besides two for each caller (its connection, and its request's at an engine): fetches, probes, files.
 SPARE_FILES = 512
+# Of a worker's time to stop, besides what drains.
+SPARE_STOP_S = 15
+WORKER_COMMAND = (sys.executable, "-m", "server", "gateway-worker")
 app = typer.Typer(
     help="Serve a vision-language model: stock vLLM engines behind a gateway that checks every picture.",
     no_args_is_help=True,
@@ -67,6 +76,7 @@ def gateway(
     preprocessor: Annotated[
         Path | None, typer.Option(help="The model's preprocessor_config.json: makes image prices exact.")
     ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that serve (1).")] = None,
 ) -> None:
     """Start the gateway: OpenAI's API in front of one or more engines.
 
@@ -78,22 +88,62 @@ def gateway(
         "HTTP__HOST": host,
         "HTTP__PORT": port,
         "ADMISSION__PREPROCESSOR": preprocessor,
+        "HTTP__WORKERS": workers,
     }
     os.environ.update({PREFIX + key: str(value) for key, value in given.items() if value is not None})
     tell_no_values()
     try:
         settings = read_settings()
-        start_logs(settings.logs)
-        drain = Drain()
-        application = make_app(settings, drain=drain)
         check_port(settings.http.host, settings.http.port)
+        if settings.http.workers == 1:
+            serve(settings, Metrics())
+            return
+        start_logs(settings.logs)
     except (ConfigError, LaunchError) as problem:
         refuse(str(problem))
-    tune_process()
-    allow_open_files(2 * settings.http.max_connections + SPARE_FILES)
+    sys.exit(supervise(settings))
+
+
+def supervise(settings: Settings) -> int:
+    """Several processes, until told to stop. Returns the exit code."""
     http = settings.http
+    try:
+        listeners = listen(http.host, http.port)
+    except OSError as problem:
+        refuse(f"cannot listen on {http.host}:{http.port} ({problem.strerror}): choose another --port.")
+    if settings.limits != LimitSettings() or settings.auth.keys_file is not None:
+        words = "limits are counted by each of the %d workers for itself: a key may take up to %d times its own"
+        log.warning(words, http.workers, http.workers)
+    stop_s = http.drain_grace_s + http.drain_s + SPARE_STOP_S
+    return run_crew(Crew(WORKER_COMMAND, http.workers, stop_s, ACROSS_WORKERS), listeners)
+
+
+@app.command(hidden=True)
+def gateway_worker(control: Annotated[int, typer.Option()], listener: Annotated[list[int], typer.Option()]) -> None:
+    """One of several processes of the gateway, started by their supervisor: its settings are in the environment."""
+    tell_no_values()
+    metrics = Metrics()
+    try:
+        line = WorkerControl(socket.socket(fileno=control), metrics.registry)
+        serve(read_settings(), metrics, line, [socket.socket(fileno=each) for each in listener])
+    except ConfigError as problem:
+        refuse(str(problem))
+
+
+def serve(
+    settings: Settings,
+    metrics: Metrics,
+    control: WorkerControl | None = None,
+    listeners: list[socket.socket] | None = None,
+) -> None:
+    """Until told to stop. Raises ConfigError."""
+    start_logs(settings.logs)
+    drain, http = Drain(), settings.http
+    application = make_app(settings, drain=drain, metrics=metrics, scrape=control.scrape if control else None)
+    tune_process()
+    allow_open_files(2 * http.max_connections + SPARE_FILES)
     config = uvicorn.Config(application, host=http.host, port=http.port, **make_server_options(http))
-    GatewayServer(config, drain, http.drain_grace_s, http.drain_s).run()
+    GatewayServer(config, drain, http.drain_grace_s, http.drain_s, control).run(listeners)
 
 
 def start_logs(logs: LogSettings) -> None:

@@ -1,5 +1,8 @@
 """Every metric of the gateway, declared in one place. Label values are bounded: models are those we serve."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -19,6 +22,25 @@ BYTES = tuple(float(4**n * 1024) for n in range(9))
 # Of counters' children, which are looked up once: more than all routes, models and outcomes that there can be.
 MOST_KEPT = 4096
 TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+
+
+# How the gauges of several workers (`server.workers.sums`) become one: each says what it is for.
+ACROSS_WORKERS: Mapping[str, Literal["sum", "min", "max"]] = {
+    "fovea_requests_in_flight": "sum",
+    "fovea_bytes_in_flight": "sum",
+    "fovea_requests_waiting": "sum",
+    "fovea_engine_requests_running": "sum",
+    "fovea_keys": "max",
+    "fovea_keys_file_broken": "max",
+    "fovea_identity_keys_fetched_seconds": "min",  # the worker that waits longest
+    "fovea_engine_ready": "min",  # for all of them
+    "fovea_limit_store_up": "min",
+    "fovea_admission_held_tokens": "sum",
+    "fovea_admission_held_places": "sum",
+    "fovea_admission_capacity_tokens": "sum",
+    "fovea_admission_capacity_places": "sum",
+    "fovea_admission_brake": "max",
+}
 
 
 class Metrics:
@@ -194,6 +216,6 @@ class Metrics:
                 self._requests[labels] = child
         child.inc()
 
-    def exposition(self) -> bytes:
+    async def exposition(self) -> bytes:
         """The registry in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -16,6 +16,7 @@ from types import FrameType
 import uvicorn
 
 from server.drain import Drain
+from server.workers.control import WorkerControl
 
 # For what is cut off: to tell its caller and its engine.
 LAST_WORDS_S = 2.0
@@ -25,7 +26,14 @@ CLOSE = (b"connection", b"close")
 class GatewayServer(uvicorn.Server):
     """Ends with code 0 where uvicorn's would raise the signal once more."""
 
-    def __init__(self, config: uvicorn.Config, drain: Drain, grace_s: float, drain_s: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain: Drain,
+        grace_s: float,
+        drain_s: float,
+        control: WorkerControl | None = None,
+    ) -> None:
         config.timeout_graceful_shutdown = round(drain_s + 2 * LAST_WORDS_S)
         super().__init__(config)
         self._drain = drain
@@ -33,6 +41,14 @@ class GatewayServer(uvicorn.Server):
         self._drain_s = drain_s
         self._grace_ends = 0.0
         self._now = asyncio.Event()
+        self._control = control
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._control is not None:
+            await self._control.start()
+        await super().startup(sockets)
+        if self._control is not None and self.started:
+            self._control.serving()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by Python between two steps of the event loop."""
@@ -56,6 +72,8 @@ class GatewayServer(uvicorn.Server):
         ending = asyncio.create_task(self._end_what_runs())
         await super().shutdown(sockets)
         ending.cancel()
+        if self._control is not None:
+            await self._control.close()
 
     async def _end_what_runs(self) -> None:
         """Once its time is over, every request ends with an error that says why."""

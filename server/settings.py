@@ -62,6 +62,7 @@ class HttpSettings(Section):
     head_timeout_s: float = Field(10, gt=0, description="time a caller has to send these")
     stall_timeout_s: float = Field(60, gt=0, description="time a caller has to read on, before it is cut off")
     max_connections: int = Field(2048, gt=0, description="connections open at once; the next is told 503")
+    workers: int = Field(1, ge=1, le=64, description="processes that serve")
     drain_grace_s: float = Field(
         5, ge=0, description="after SIGTERM: not ready, but serving, until nobody sends requests here any more"
     )
@@ -230,6 +231,9 @@ class AdmissionSettings(Section):
         10, gt=0, description="wait in which a request of a lower priority comes to weigh twice as much"
     )
     refresh_s: float = Field(1, gt=0, description="seconds between looks at what the engines report")
+    gateways: int = Field(
+        1, ge=1, description="gateways in front of these engines: each lets in its part of what is set here"
+    )
     preprocessor: Path | None = Field(
         None, description="the model's preprocessor_config.json: makes image prices exact"
     )
@@ -383,6 +387,11 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     logs: LogSettings = LogSettings()
     oidc: OidcSettings = OidcSettings()
+
+    @property
+    def processes(self) -> int:
+        """All that serve in front of the same engines."""
+        return self.http.workers * self.admission.gateways
 
     @property
     def asks_for_keys(self) -> bool:

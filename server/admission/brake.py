@@ -46,12 +46,13 @@ class Load:
     waiting: int = 0
 
 
-def add_up(reports: Iterable[Report]) -> Load:
+def add_up(reports: Iterable[Report], processes: int = 1) -> Load:
+    """The load, with the part of the tokens that is one's of `processes` in front of the same engines."""
     found = list(reports)
     sizes = [report.kv_tokens for report in found if report.kv_tokens is not None]
     used = [(r.kv_tokens or 1, r.kv_usage) for r in found if r.kv_usage is not None]
     usage = sum(size * part for size, part in used) / sum(size for size, _ in used) if used else None
-    tokens = sum(sizes) if found and len(sizes) == len(found) else None
+    tokens = sum(sizes) // processes if found and len(sizes) == len(found) else None
     return Load(len(found), tokens, usage, sum(r.running for r in found), sum(r.waiting for r in found))
 
 

@@ -13,7 +13,8 @@ from server.metrics import Metrics
 
 class Gates:
     """`pool_of` says which pool serves a name, so that names of the same engines share a gate; `reports` what a
-    pool's ready engines report. Names are those that pools have accepted, so there are no more gates than pools.
+    pool's ready engines report, of whose tokens each of `processes` takes its part. Names are those that pools have
+    accepted, so there are no more gates than pools.
     """
 
     def __init__(
@@ -23,12 +24,14 @@ class Gates:
         reports: Callable[[str], Iterable[Report]],
         refresh_s: float,
         metrics: Metrics,
+        processes: int = 1,
     ) -> None:
         self._rules = rules
         self._pool_of = pool_of
         self._reports = reports
         self._refresh_s = refresh_s
         self._metrics = metrics
+        self._processes = processes
         self._gates: dict[str, Gate] = {}
         self._by_name: dict[str, Gate] = {}
         self._seen: dict[str, list[Report]] = {}
@@ -63,7 +66,7 @@ class Gates:
         if before is not None and len(before) == len(reports) and all(map(is_, before, reports)):
             return None
         self._seen[pool] = reports
-        return add_up(reports)
+        return add_up(reports, self._processes)
 
     def _find(self, pool: str) -> Gate:
         gate = self._gates.get(pool)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NoReturn
@@ -31,6 +32,10 @@ from server.pipeline import Pipeline
 from server.record import current_record
 
 log = logging.getLogger("fovea.requests")
+
+
+# Metrics in Prometheus' text format.
+Scrape = Callable[[], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +204,7 @@ def make_routes(keys: KeyRing, pool: EnginePool) -> list[BaseRoute]:
     ]
 
 
-def make_probes(pool: EnginePool, metrics: Metrics, metrics_keys: KeyRing | None, drain: Drain) -> list[BaseRoute]:
+def make_probes(pool: EnginePool, scrape: Scrape, metrics_keys: KeyRing | None, drain: Drain) -> list[BaseRoute]:
     """Liveness, readiness and metrics; with `metrics_keys`, these want a key with the scope admin."""
 
     async def live(_: Request) -> Response:
@@ -215,7 +220,7 @@ def make_probes(pool: EnginePool, metrics: Metrics, metrics_keys: KeyRing | None
     async def expose(request: Request) -> Response:
         if metrics_keys is not None:
             await metrics_keys.authenticate(request.scope["headers"], "admin")
-        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await scrape(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return [
         Route("/health/live", live, methods=["GET"]),

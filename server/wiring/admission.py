@@ -8,14 +8,21 @@ from server.metrics import Metrics
 from server.settings import AdmissionSettings
 
 
-def make_gates(settings: AdmissionSettings, pool: EnginePool, metrics: Metrics) -> Gates:
-    brake = BrakeRules(settings.max_running, settings.brake_above, settings.release_below, settings.overcommit)
+def make_gates(settings: AdmissionSettings, processes: int, pool: EnginePool, metrics: Metrics) -> Gates:
+    """Each of `processes` in front of the same engines begins with its part of what they take."""
+    most = None if settings.max_running is None else part_of(settings.max_running, processes)
+    brake = BrakeRules(most, settings.brake_above, settings.release_below, settings.overcommit)
     rules = GateRules(
         brake,
-        settings.max_waiting,
+        part_of(settings.max_waiting, processes),
         settings.wait_timeout_s,
         settings.max_retry_after_s,
         settings.answer_tokens,
         settings.ageing_s,
     )
-    return Gates(rules, pool.base_of, pool.reports, settings.refresh_s, metrics)
+    return Gates(rules, pool.base_of, pool.reports, settings.refresh_s, metrics, processes)
+
+
+def part_of(whole: int, processes: int) -> int:
+    """Rounded up."""
+    return -(-whole // processes)

@@ -29,6 +29,10 @@ def test_engines_are_added_up_and_usage_is_weighed_by_size() -> None:
     assert add_up(reports) == Load(2, 4000, pytest.approx(0.8), 7, 1)
 
 
+def test_each_of_several_processes_begins_with_its_part_of_the_tokens() -> None:
+    assert add_up([Report(1000, 0.5, 3, 1), Report(3000, 0.5)], processes=3) == Load(2, 1333, 0.5, 3, 1)
+
+
 def test_what_one_engine_does_not_tell_is_unknown_of_all() -> None:
     assert add_up([Report(1000, 0.5), Report(None, None)]) == Load(2, None, pytest.approx(0.5))
     assert add_up([]) == Load()
