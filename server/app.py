@@ -100,7 +100,18 @@ def make_app(
         pipeline = Pipeline(images, videos, prices, allowed, gates, pool, metrics)
         for path, surface in SURFACES.items():
             front.endpoints[path] = CompletionEndpoint(
-                surface, limits, bodies, keys, terms, pipeline, pool, metrics, budget, turns, drain
+                surface,
+                limits,
+                bodies,
+                keys,
+                terms,
+                pipeline,
+                pool,
+                metrics,
+                budget,
+                turns,
+                drain,
+                http.keepalive_s,
             )
         metrics_keys = keys if settings.auth.protect_metrics else None
         probes = make_probes(pool, scrape or metrics.exposition, metrics_keys, drain)

@@ -61,6 +61,9 @@ class HttpSettings(Section):
     max_head: ByteSize = Field(ByteSize(32 * 1024), ge=1024, description="largest line and headers of a request")
     head_timeout_s: float = Field(10, gt=0, description="time a caller has to send these")
     stall_timeout_s: float = Field(60, gt=0, description="time a caller has to read on, before it is cut off")
+    keepalive_s: float = Field(
+        10, ge=0, description="silence before a stream's first event after which it is kept open; 0: never"
+    )
     max_connections: int = Field(2048, gt=0, description="connections open at once; the next is told 503")
     workers: int = Field(1, ge=1, le=64, description="processes that serve")
     drain_grace_s: float = Field(

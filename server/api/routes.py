@@ -16,7 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from server.admission.keys import KeyRing
 from server.api.bodies import BodyParser
+from server.api.keepalive import Keepalive
 from server.api.leaving import ClientLeft, UntilCallerLeaves
+from server.api.let_go import let_go
 from server.api.stream import send_answer
 from server.api.surface import Surface
 from server.api.terms import TermsReader
@@ -24,7 +26,15 @@ from server.api.wire import read_body, require_json
 from server.domain import ParsedRequest, Tenant, Terms
 from server.drain import Drain
 from server.engines.pool import EnginePool
-from server.errors import Draining, GatewayError, NoEngineReady, UnknownModel, UnknownRoute, WrongMethod
+from server.errors import (
+    Draining,
+    EngineError,
+    GatewayError,
+    NoEngineReady,
+    UnknownModel,
+    UnknownRoute,
+    WrongMethod,
+)
 from server.loop_turns import LoopTurns
 from server.memory import ByteBudget, Holding
 from server.metrics import Metrics
@@ -60,8 +70,11 @@ class CompletionEndpoint:
         budget: ByteBudget,
         turns: LoopTurns,
         drain: Drain,
+        keepalive_s: float,
     ) -> None:
+        """`keepalive_s`: a stream on which nothing has come for so long is kept alive; 0: none is."""
         self._surface = surface
+        self._keepalive_s = keepalive_s
         self._drain = drain
         self._limits = limits
         self._turns = turns
@@ -100,7 +113,33 @@ class CompletionEndpoint:
         request = await self._bodies.parse(self._surface.parse, raw)
         del raw
         account.model = request.model
-        await self._answer(request, tenant, terms, send, account, holding)
+        if request.stream and self._keepalive_s:
+            await self._answer_in_time(request, tenant, terms, send, account, holding)
+        else:
+            await self._answer(request, tenant, terms, send, account, holding)
+
+    async def _answer_in_time(
+        self,
+        request: ParsedRequest,
+        tenant: Tenant,
+        terms: Terms,
+        send: Send,
+        account: "Account",
+        holding: Holding,
+    ) -> None:
+        """A stream's status goes out before its answer where that takes long: what fails then is an event."""
+        with Keepalive(send, self._keepalive_s, self._surface.keepalive) as keepalive:
+            try:
+                await self._answer(request, tenant, terms, send, account, holding, keepalive)
+            except (GatewayError, asyncio.CancelledError) as problem:
+                left = isinstance(problem, asyncio.CancelledError) and not self._drain.over
+                if left or account.answering or not await keepalive.stop():
+                    raise
+                let_go(problem)
+                error = problem if isinstance(problem, GatewayError) else self._drain.cut_off()
+                account.failure = error
+                event = self._surface.wording.event(error, current_record().request_id, 0)
+                await send({"type": "http.response.body", "body": event, "more_body": False})
 
     async def _answer(
         self,
@@ -110,13 +149,20 @@ class CompletionEndpoint:
         send: Send,
         account: "Account",
         holding: Holding,
+        keepalive: Keepalive | None = None,
     ) -> None:
-        request_id = current_record().request_id
+        request_id, surface = current_record().request_id, self._surface
         async with self._pipeline.answer(request, tenant, terms, request_id, holding) as answer:
             account.first_byte()
-            told = await self._surface.tell(answer)
+            told = await surface.tell(answer)
             async with aclosing(told.frames):
-                account.failure = await send_answer(told, self._surface, request_id, send, account.end, self._drain)
+                started = keepalive is not None and await keepalive.stop()
+                if started and told.whole is not None:
+                    raise EngineError(f"{told.engine} answered a stream in one piece.")
+                account.answering = True
+                account.failure = await send_answer(
+                    told, surface, request_id, send, account.end, self._drain, started
+                )
                 answer.failure = account.failure
 
 
@@ -130,7 +176,7 @@ class Account:
         self._began: float | None = None
         self.model = ""
         self._model_is_known = False
-        self.complete = False
+        self.answering = self.complete = False
         self.failure: GatewayError | None = None
 
     def start_clock(self) -> None:

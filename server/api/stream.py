@@ -18,9 +18,15 @@ Headers = list[tuple[bytes, bytes]]
 
 
 async def send_answer(
-    answer: Answer, surface: Surface, request_id: str, send: Send, on_end: Callable[[], None], drain: Drain
+    answer: Answer,
+    surface: Surface,
+    request_id: str,
+    send: Send,
+    on_end: Callable[[], None],
+    drain: Drain,
+    started: bool = False,
 ) -> GatewayError | None:
-    """Send status, headers and every frame; call `on_end` once the caller has all that it needs.
+    """Send status, headers (unless `started`) and every frame; call `on_end` once the caller has all that it needs.
 
     An engine that fails after the first byte ends the stream with an error event, never silently, and so does a
     gateway that stops: that error is returned for the account, since the status has gone out already.
@@ -28,7 +34,8 @@ async def send_answer(
     current_record().engine = answer.engine
     headers = headers_of(answer)
     if answer.whole is None:
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if not started:
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         return await send_frames(answer, surface, request_id, send, on_end, drain)
     headers.append((b"content-length", b"%d" % len(answer.whole)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -24,7 +24,8 @@ async def as_it_is(answer: Answer) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """One route. `label` names it in metrics; `last_event` is in what callers of a stream may hang up after.
+    """One route. `label` names it in metrics; `last_event` is in what callers of a stream may hang up after, and
+    `keepalive` is what means nothing to them.
 
     `parse` may translate the body into another route's; `tell` then translates the answer back. What `tell`
     raises before it returns keeps its status.
@@ -35,3 +36,4 @@ class Surface:
     wording: Wording
     last_event: bytes = b"data: [DONE]\n\n"
     tell: Callable[[Answer], Awaitable[Answer]] = as_it_is
+    keepalive: bytes = b": keepalive\n\n"

@@ -7,7 +7,7 @@ from starlette.types import Scope
 from server.api.files.routes import is_anthropic
 from server.api.messages.answer import tell_message
 from server.api.messages.count_tokens import parse_count_request, tell_count
-from server.api.messages.events import MESSAGE_STOP
+from server.api.messages.events import MESSAGE_STOP, PING
 from server.api.messages.problems import AnthropicWording
 from server.api.messages.request import parse_messages_request
 from server.api.parse import parse_request
@@ -22,7 +22,7 @@ SURFACES = {
         "responses", partial(parse_request, "responses"), ResponsesWording(), b"event: response.completed\n"
     ),
     "/tokenize": Surface("tokenize", partial(parse_request, "tokenize"), OPENAI),
-    "/v1/messages": Surface("messages", parse_messages_request, ANTHROPIC, MESSAGE_STOP, tell_message),
+    "/v1/messages": Surface("messages", parse_messages_request, ANTHROPIC, MESSAGE_STOP, tell_message, PING),
     "/v1/messages/count_tokens": Surface("count_tokens", parse_count_request, ANTHROPIC, tell=tell_count),
     "/detokenize": Surface("detokenize", partial(parse_request, "detokenize"), OPENAI),
 }

@@ -28,6 +28,7 @@ from server.api.messages.words import (
 from server.domain import Json
 from server.errors import EngineError
 
+PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 END_OF_CHAT = b"[DONE]"
 Kind = Literal["text", "thinking", "tool_use"]
