@@ -42,7 +42,7 @@ STAGES = {
 }
 SIZES = {"no image": 0, "50 KB": 50_000, "500 KB": 500_000, "4 MB": 4_000_000}
 REQUESTS = {"no image": 1000, "50 KB": 400, "500 KB": 200, "4 MB": 64, LOW: 12, LARGE: 12}
-ROUNDS = 4
+ROUNDS = 3
 PARTS = ("stages", "peers")
 CALLERS = (1, 4, 16)
 HELD = (1, 16)

@@ -11,7 +11,7 @@ ENVIRONMENT = "peer-smg"
 
 class Smg:
     name = "smg"
-    settings = "its defaults, errors alone logged"
+    settings = "its cheapest policy (round robin), errors alone logged"
     get = set_up(ENVIRONMENT)
 
     def is_there(self) -> bool:
@@ -27,4 +27,4 @@ class Smg:
         command = [str(VENVS / ENVIRONMENT / "bin" / "smg"), "launch", "--host", "127.0.0.1", "--port", str(port)]
         command += ["--worker-urls", f"http://127.0.0.1:{upstream}", "--worker-startup-check-interval", "1"]
         command += ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(free_port())]
-        return [*command, "--log-level", "error"]
+        return [*command, "--policy", "round_robin", "--log-level", "error"]

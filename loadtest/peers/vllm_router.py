@@ -11,7 +11,7 @@ ENVIRONMENT = "peer-vllm-router"
 
 class VllmRouter:
     name = "vllm-router"
-    settings = "its defaults, errors alone logged"
+    settings = "its cheapest policy (round robin), errors alone logged"
     get = set_up(ENVIRONMENT)
 
     def is_there(self) -> bool:
@@ -26,4 +26,4 @@ class VllmRouter:
     def command(self, port: int, upstream: int, folder: Path) -> list[str]:
         command = [str(VENVS / ENVIRONMENT / "bin" / "vllm-router"), "--host", "127.0.0.1", "--port", str(port)]
         command += ["--worker-urls", f"http://127.0.0.1:{upstream}", "--worker-startup-check-interval", "1"]
-        return [*command, "--log-level", "error", "--prometheus-port", str(free_port())]
+        return [*command, "--policy", "round_robin", "--log-level", "error", "--prometheus-port", str(free_port())]
