@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -155,15 +154,12 @@ class CompletionEndpoint:
         async with self._pipeline.answer(request, tenant, terms, request_id, holding) as answer:
             account.first_byte()
             told = await surface.tell(answer)
-            async with aclosing(told.frames):
-                started = keepalive is not None and await keepalive.stop()
-                if started and told.whole is not None:
-                    raise EngineError(f"{told.engine} answered a stream in one piece.")
-                account.answering = True
-                account.failure = await send_answer(
-                    told, surface, request_id, send, account.end, self._drain, started
-                )
-                answer.failure = account.failure
+            started = keepalive is not None and await keepalive.stop()
+            if started and told.whole is not None:
+                raise EngineError(f"{told.engine} answered a stream in one piece.")
+            account.answering = True
+            account.failure = await send_answer(told, surface, request_id, send, account.end, self._drain, started)
+            answer.failure = account.failure
 
 
 class Account:

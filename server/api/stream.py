@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 
 from starlette.types import Send
 
@@ -36,7 +37,8 @@ async def send_answer(
     if answer.whole is None:
         if not started:
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        return await send_frames(answer, surface, request_id, send, on_end, drain)
+        async with aclosing(answer.frames):
+            return await send_frames(answer, surface, request_id, send, on_end, drain)
     headers.append((b"content-length", b"%d" % len(answer.whole)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.whole, "more_body": False})
