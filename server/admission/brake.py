@@ -20,7 +20,13 @@ USUAL_WAITING = 0.1
 
 
 class Report(Protocol):
-    """What one ready engine says of itself; what it does not say is None."""
+    """What one ready engine says of itself (`server.engines.capacity`); what it does not say is None."""
+
+    @property
+    def blocks(self) -> int | None: ...
+
+    @property
+    def state_blocks(self) -> int: ...
 
     @property
     def kv_tokens(self) -> int | None: ...
@@ -37,13 +43,18 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A pool's engines added up. `kv_usage` is the mean by size; tokens are known if every engine tells them."""
+    """A pool's engines added up. `kv_usage` is the mean by size; tokens are known if every engine tells them.
+
+    `each_tokens` is what a request takes whatever its length: half a block, and the state of layers with linear
+    attention, in the same tokens as `kv_tokens`. Short chats with Qwen3.5 take little else.
+    """
 
     engines: int = 0
     kv_tokens: int | None = None
     kv_usage: float | None = None
     running: int = 0
     waiting: int = 0
+    each_tokens: int = 0
 
 
 def add_up(reports: Iterable[Report], processes: int = 1) -> Load:
@@ -53,7 +64,14 @@ def add_up(reports: Iterable[Report], processes: int = 1) -> Load:
     used = [(r.kv_tokens or 1, r.kv_usage) for r in found if r.kv_usage is not None]
     usage = sum(size * part for size, part in used) / sum(size for size, _ in used) if used else None
     tokens = sum(sizes) // processes if found and len(sizes) == len(found) else None
-    return Load(len(found), tokens, usage, sum(r.running for r in found), sum(r.waiting for r in found))
+    each = max((tokens_of_each(report) for report in found), default=0)
+    return Load(len(found), tokens, usage, sum(r.running for r in found), sum(r.waiting for r in found), each)
+
+
+def tokens_of_each(report: Report) -> int:
+    if not report.kv_tokens or not report.blocks:
+        return 0
+    return round((report.state_blocks + 0.5) * report.kv_tokens / report.blocks)
 
 
 @dataclass(frozen=True, slots=True)

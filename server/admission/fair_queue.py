@@ -2,7 +2,8 @@
 
 Goyal, Vin and Cheng (1996): each tenant's first request has a start tag, the least is served, and serving it moves
 the tenant's tag on by cost / weight. Virtual time moves on with the work that is done, as in WF2Q+, and not with
-the tags alone: new tenants, however many come, cannot then overtake for ever one that has been served before.
+the tags alone: new tenants, however many come, cannot then overtake for ever one that has been served before, and a
+tenant of which nobody waits can be forgotten: when it comes again, virtual time has passed its tag, or will soon.
 Every step costs O(log tenants) at most, however many requests wait.
 """
 
@@ -11,9 +12,6 @@ from collections import OrderedDict
 from heapq import heapify, heappop, heappush, heapreplace
 
 from server.domain import Priority
-
-# Tenants of which nobody waits, but which have had more than their share: a later request of theirs is charged it.
-MOST_INDEBTED = 1024
 
 
 class Waiter:
@@ -36,15 +34,14 @@ class Waiter:
 class Flow:
     """What waits of one tenant in one class, in the order that it came. `start` is the tag of the first."""
 
-    __slots__ = ("listed", "start", "tenant", "tokens", "waiters", "weight")
+    __slots__ = ("start", "tenant", "tokens", "waiters", "weight")
 
-    def __init__(self, tenant: str) -> None:
+    def __init__(self, tenant: str, start: float, weight: float) -> None:
         self.tenant = tenant
+        self.start = start
+        self.weight = weight
         self.waiters: OrderedDict[Waiter, None] = OrderedDict()
-        self.start = 0.0
-        self.weight = 1.0
         self.tokens = 0
-        self.listed = False
 
     def first(self) -> Waiter:
         return next(iter(self.waiters))
@@ -59,7 +56,6 @@ class FairQueue:
     def __init__(self) -> None:
         self.count = 0
         self._active: dict[str, Flow] = {}
-        self._indebted: OrderedDict[str, Flow] = OrderedDict()
         # A tag that stands here is the flow's own or an older, smaller one; flows that have emptied may stand here.
         self._heap: list[tuple[float, int, Flow]] = []
         self._turn = 0
@@ -69,13 +65,9 @@ class FairQueue:
     def push(self, waiter: Waiter) -> Flow:
         flow = self._active.get(waiter.tenant)
         if flow is None:
-            flow = self._indebted.pop(waiter.tenant, None) or Flow(waiter.tenant)
-            flow.start = max(flow.start, self._now)
-            flow.weight = waiter.weight
+            flow = self._active[waiter.tenant] = Flow(waiter.tenant, self._now, waiter.weight)
             self._weights += flow.weight
-            self._active[flow.tenant] = flow
-            if not flow.listed:
-                self._list(flow)
+            heappush(self._heap, (flow.start, self._next_turn(), flow))
         flow.waiters[waiter] = None
         flow.tokens += waiter.tokens
         waiter.flow = flow
@@ -102,7 +94,6 @@ class FairQueue:
             start, _, flow = self._heap[0]
             if not flow.waiters:
                 heappop(self._heap)
-                flow.listed = False
             elif start < flow.start:
                 heapreplace(self._heap, (flow.start, self._next_turn(), flow))
             else:
@@ -120,10 +111,6 @@ class FairQueue:
         self.remove(waiter)
         return waiter
 
-    def _list(self, flow: Flow) -> None:
-        heappush(self._heap, (flow.start, self._next_turn(), flow))
-        flow.listed = True
-
     def _next_turn(self) -> int:
         """Of equal tags, the one that has stood there for longest goes first."""
         self._turn += 1
@@ -136,25 +123,14 @@ class FairQueue:
             self._forget()
             return
         self._weights -= flow.weight
-        if flow.start > self._now:
-            self._indebted[flow.tenant] = flow
-            if len(self._indebted) > MOST_INDEBTED:
-                self._indebted.popitem(last=False)
-        while self._indebted and next(iter(self._indebted.values())).start <= self._now:
-            self._indebted.popitem(last=False)
         if len(self._heap) > 2 * len(self._active) + 64:
             self._tidy()
 
     def _tidy(self) -> None:
         """Leave out what has emptied. As it halves the heap, its cost is shared by as many requests that left."""
-        for _, _, flow in self._heap:
-            flow.listed = False
         self._heap = [(flow.start, self._next_turn(), flow) for flow in self._active.values()]
         heapify(self._heap)
-        for flow in self._active.values():
-            flow.listed = True
 
     def _forget(self) -> None:
         self._heap.clear()
-        self._indebted.clear()
         self._now = self._weights = 0.0

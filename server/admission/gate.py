@@ -50,6 +50,7 @@ class Gate:
         self.line = Line(rules.ageing_s, clock)
         self.brake = Brake(rules.brake)
         self.drain = DrainRate()
+        self._each_tokens = 0
         self._observe_wait = {priority: metrics.wait.labels(model, priority).observe for priority in PRIORITIES}
 
     def admit(self, cost: Cost, tenant: Tenant, terms: Terms) -> "Admission":
@@ -59,7 +60,8 @@ class Gate:
 
     def hold_of(self, cost: Cost) -> int:
         """Tokens that a request holds: all that it may come to take."""
-        return max(1, cost.total if cost.max_tokens else cost.total + self._rules.answer_tokens)
+        tokens = cost.total if cost.max_tokens else cost.total + self._rules.answer_tokens
+        return max(1, tokens + self._each_tokens)
 
     def fits(self, tokens: int) -> bool:
         """What is larger than all there is goes alone."""
@@ -88,6 +90,7 @@ class Gate:
         waiting = self.line.count > 0
         if load is not None:
             self.brake.adjust(load, self.books.places, self.books.tokens, waiting)
+            self._each_tokens = load.each_tokens
         self.drain.sample(self._clock(), self.books.released, waiting)
         self.wake()
 

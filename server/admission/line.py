@@ -56,8 +56,6 @@ class Line:
 
     def push(self, waiter: Waiter) -> None:
         lane = self._lanes[waiter.priority]
-        if not lane.queue.count:
-            lane.since, lane.owed = max(self._now, lane.start(0, self._ageing_s)), 0
         self._longest.grown(lane.queue.push(waiter))
         self.count += 1
         self.tokens += waiter.tokens

@@ -13,6 +13,8 @@ class Report:
     kv_usage: float | None
     running: int = 0
     waiting: int = 0
+    blocks: int | None = None
+    state_blocks: int = 0
 
 
 def braked(
@@ -36,6 +38,12 @@ def test_each_of_several_processes_begins_with_its_part_of_the_tokens() -> None:
 def test_what_one_engine_does_not_tell_is_unknown_of_all() -> None:
     assert add_up([Report(1000, 0.5), Report(None, None)]) == Load(2, None, pytest.approx(0.5))
     assert add_up([]) == Load()
+
+
+def test_what_every_request_takes_is_counted_in_the_tokens_of_the_capacity() -> None:
+    """The demo's model, as vLLM tells of it: two blocks of state, of 2730 that hold 621226 tokens."""
+    report = Report(621_226, 0.1, blocks=2730, state_blocks=2)
+    assert add_up([report, report]).each_tokens == round(2.5 * 621_226 / 2730)
 
 
 def test_where_nothing_is_known_places_alone_count() -> None:

@@ -68,6 +68,12 @@ def test_an_answer_without_a_bound_is_taken_to_be_of_some_length() -> None:
     assert gate.hold_of(Cost(30, 20, 7)) == 57
 
 
+def test_what_every_request_takes_in_an_engine_is_held_too() -> None:
+    gate = make_gate(lambda: 0)
+    gate.refresh(Load(1, 1000, each_tokens=40))
+    assert gate.hold_of(Cost(1, 2, 3)) == 46
+
+
 def test_what_costs_more_than_all_there_is_goes_alone(loop: VirtualLoop) -> None:
     gate = make_gate(loop.time, tokens=100)
     tasks = [enter(loop, gate, 10), enter(loop, gate, 500), enter(loop, gate, 10)]

@@ -15,6 +15,8 @@ class Report:
     kv_usage: float | None = 0.5
     running: int = 0
     waiting: int = 0
+    blocks: int | None = None
+    state_blocks: int = 0
 
 
 def gauge(metrics: Metrics, name: str, **labels: str) -> float | None:
