@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from server.allowance import Subject
 from server.errors import GatewayError
@@ -146,9 +146,22 @@ class Cost:
         return self.image_tokens + self.text_tokens + self.max_tokens
 
 
+class MediaSlot(NamedTuple):
+    """A picture in a payload that its engine may know by name (`digest`): its base64 is the payload's `chunk`, and
+    the last `head` bytes before that and the first `tail` behind it are its too. `size` is an estimate of what an
+    engine's processor makes of it, in bytes."""
+
+    digest: str
+    chunk: int
+    head: int
+    tail: int
+    size: int
+
+
 @dataclass(slots=True)
 class ReadyRequest:
-    """A priced request as the engine shall see it. `affinity` is the routing key; `tenant` a name."""
+    """A priced request as the engine shall see it. `affinity` is the routing key; `tenant` a name; `slots` are
+    pictures for which a name may be enough."""
 
     route: Route
     model: str
@@ -159,6 +172,7 @@ class ReadyRequest:
     headers: Mapping[str, str]
     tenant: str = ""
     terms: Terms = Terms()
+    slots: tuple[MediaSlot, ...] = ()
 
     def forget(self) -> None:
         """Let go of the payload: it has been sent and answered."""

@@ -177,6 +177,16 @@ class Metrics:
         self.retries_refused = Counter(
             "fovea_engine_retries_refused", "Second tries that the retry budget did not allow", registry=r
         )
+        self.bytes_not_sent = Counter(
+            "fovea_image_bytes_not_sent", "Bytes of requests that names of pictures spared", registry=r
+        )
+        self.hash_first = Counter(
+            "fovea_hash_first",
+            "Requests by names of pictures: hit, or miss and sent again",
+            ["outcome"],
+            registry=r,
+        )
+        self.hash_first_hit, self.hash_first_miss = (self.hash_first.labels(outcome) for outcome in ("hit", "miss"))
         self.engine_ejections = Counter(
             "fovea_engine_ejections",
             "Times that an engine was put out for failing too many",

@@ -88,11 +88,11 @@ def make_ready(
 ) -> ReadyRequest:
     """The request as the engine shall see it."""
     media: list[LoadedImage | LoadedVideo] = [*images, *videos]
-    payload = make_payload(request, media)
+    payload, slots = make_payload(request, media)
     affinity = media[0].digest if media else identify(bytes(payload[0][:1024]), tenant.name)
     headers = {"content-type": "application/json", "x-request-id": request_id}
     return ReadyRequest(
-        request.route, request.model, request.stream, cost, affinity, payload, headers, tenant.name, terms
+        request.route, request.model, request.stream, cost, affinity, payload, headers, tenant.name, terms, slots
     )
 
 

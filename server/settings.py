@@ -348,6 +348,10 @@ class EngineSettings(Section):
         300, gt=0, description="time to the first byte of an answer, queueing included"
     )
     idle_timeout_s: float = Field(120, gt=0, description="longest silence inside an answer")
+    hash_first: bool = Field(True, description="send pictures that an engine should hold by their names alone")
+    hash_first_bytes: ByteSize = Field(
+        ByteSize(4 * 1024**3), description="of processed pictures, what an engine keeps (--mm-processor-cache-gb)"
+    )
     retry_ratio: float = Field(0.1, ge=0, le=1, description="requests tried on a second engine, of all within 10 s")
     retry_floor: int = Field(10, ge=0, description="of these, what is always allowed within 10 s")
     eject_failures: int = Field(5, gt=0, description="failures in a row that put an engine out")

@@ -8,6 +8,7 @@ from server.engines.capacity import EngineReport
 from server.engines.cards import Card
 from server.engines.client import EngineClient
 from server.engines.health import Health
+from server.engines.held import HeldImages
 from server.metrics import Metrics
 
 
@@ -15,6 +16,7 @@ class Engine:
     """`models` outlives its readiness, so that a restart is not an unknown model; so does `report`, None until the
     engine's metrics have told of its memory once.
 
+    `held` is None where pictures are never sent by name.
     `running` and `share` are what it is chosen by. The requests of an engine that has `left` run to their end.
     """
 
@@ -22,6 +24,7 @@ class Engine:
         "client",
         "doubt",
         "health",
+        "held",
         "left",
         "models",
         "name",
@@ -32,10 +35,11 @@ class Engine:
         "watch",
     )
 
-    def __init__(self, client: EngineClient, url: str, health: Health) -> None:
+    def __init__(self, client: EngineClient, url: str, health: Health, held: HeldImages | None = None) -> None:
         self.client = client
         self.name = client.name
         self.health = health
+        self.held = held
         self.seed = make_seed(url)
         self.running = 0
         self.share = 1.0
@@ -48,6 +52,12 @@ class Engine:
     @property
     def ready(self) -> bool:
         return self.health.is_in and not self.left
+
+    def put_out(self, *, at_fault: bool) -> None:
+        """No requests until it has proved itself again; it may be another process by then."""
+        self.health.put_out(at_fault=at_fault)
+        if self.held is not None:
+            self.held.clear()
 
     def show(self, metrics: Metrics) -> None:
         """Read when metrics are, not written when requests come."""

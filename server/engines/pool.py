@@ -10,6 +10,7 @@ from server.engines.client import EngineClient
 from server.engines.engine import Engine
 from server.engines.group import Group
 from server.engines.health import Health, HealthRules
+from server.engines.held import HeldImages, HeldRules
 from server.engines.lanes import Lanes
 from server.engines.relay import Relay
 from server.engines.retry_budget import RetryBudget
@@ -38,12 +39,14 @@ class EnginePool:
         rules: HealthRules | None = None,
         retries: RetryBudget | None = None,
         most_ejected: float = 0.5,
+        held: HeldRules | None = None,
     ) -> None:
         self._groups = groups
         self._make_client = make_client
         self._poll_s = poll_s
         self._rules = rules or HealthRules()
         self._most_ejected = most_ejected
+        self._held = held
         self._tasks: list[asyncio.Task[None]] = []
         self._leaving: list[Engine] = []
         self.metrics = metrics
@@ -125,7 +128,7 @@ class EnginePool:
     def _put_out(self, engine: Engine, why: str) -> None:
         if engine.ready:
             log.warning("%s %s", engine.name, why)
-            engine.health.put_out(at_fault=True)
+            engine.put_out(at_fault=True)
             self.lanes.remake()
 
     async def _question(self, engine: Engine) -> None:
@@ -155,7 +158,8 @@ class EnginePool:
         for url in [url for url in group.engines if url not in urls]:
             self._part(group.engines.pop(url))
         for url in [url for url in urls if url not in group.engines]:
-            engine = Engine(self._make_client(group.name_of(url), url), url, Health(self._rules))
+            held = HeldImages(self._held) if self._held else None
+            engine = Engine(self._make_client(group.name_of(url), url), url, Health(self._rules), held)
             group.engines[url] = engine
             engine.show(self.metrics)
             engine.watch = asyncio.create_task(self._watch(group, engine), name=f"watch {engine.name}")
@@ -189,7 +193,7 @@ class EnginePool:
         """Health and models at every look, as adapters come and go; a generation where it has to prove itself."""
         was, had = engine.ready, engine.models
         if not await engine.client.is_healthy():
-            engine.health.put_out(at_fault=False)
+            engine.put_out(at_fault=False)
         elif engine.ready or engine.health.may_be_asked:
             await self._ask_for_report(engine)
             try:

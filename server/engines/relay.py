@@ -5,8 +5,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from server.domain import Answer, ReadyRequest
-from server.engines.client import EngineOverloaded, EngineUnreachable
+from server.engines.client import EngineAnsweredBadly, EngineOverloaded, EngineRefused, EngineUnreachable
 from server.engines.engine import Engine
+from server.engines.held import HeldImages
+from server.engines.payload import name_instead
 from server.errors import EngineError, GatewayError, NoEngineReady
 from server.permit import Permit
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 # Engines that are sent one request, at most; those that cannot be reached were sent nothing.
 MOST_SENT = 2
+# vLLM 0.32's words, for a picture that came by name and is not in its processor's cache (any more).
+CACHE_MISS = "Cache miss for image at index"
 
 
 class Relay:
@@ -62,6 +66,46 @@ class Relay:
         return self._pool.lanes.choose(request.model, request.tenant, request.affinity, tried)
 
     async def _send(self, engine: Engine) -> Answer:
+        request, held = self._request, engine.held
+        if not request.slots or held is None:
+            return await self._open(engine)
+        if digests := held.among(request.slots):
+            answer = await self._send_names(engine, held, digests)
+            if answer is not None:
+                return answer
+        answer = await self._open(engine)
+        held.saw(request.slots)
+        return answer
+
+    async def _send_names(self, engine: Engine, held: HeldImages, digests: frozenset[str]) -> Answer | None:
+        """The names of pictures without their bytes; None: the engine does not hold them after all."""
+        request, metrics = self._request, self._pool.metrics
+        whole = request.payload
+        request.payload = name_instead(whole, request.slots, digests)
+        saved = sum(map(len, whole)) - sum(map(len, request.payload))
+        try:
+            answer = await self._open(engine)
+        except EngineRefused as problem:
+            if not problem.message.startswith(CACHE_MISS):
+                raise
+            held.missed(digests)
+        except EngineAnsweredBadly:
+            # Names must cost nobody an answer; but an engine that is down is not asked twice by everybody.
+            held.missed(digests)
+            if not self._may_try_again():
+                raise
+        else:
+            held.saw(request.slots)
+            held.hit()
+            metrics.bytes_not_sent.inc(saved)
+            metrics.hash_first_hit.inc()
+            return answer
+        finally:
+            request.payload = whole
+        metrics.hash_first_miss.inc()
+        return None
+
+    async def _open(self, engine: Engine) -> Answer:
         sending = engine.client.send(self._request, self._permit)
         engine.running += 1
         try:

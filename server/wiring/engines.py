@@ -8,6 +8,7 @@ from server.engines.discovery.dns import DnsSource
 from server.engines.discovery.source import Source, WrittenSource
 from server.engines.group import Group
 from server.engines.health import HealthRules
+from server.engines.held import HeldRules
 from server.engines.pool import EnginePool
 from server.engines.retry_budget import RetryBudget
 from server.loop_turns import LoopTurns
@@ -42,6 +43,7 @@ def make_pool(engines: EngineSettings, metrics: Metrics, turns: LoopTurns) -> En
         rules,
         retries,
         engines.eject_most,
+        HeldRules(engines.hash_first_bytes) if engines.hash_first else None,
     )
 
 

@@ -15,7 +15,7 @@ PICTURE = noise("JPEG", (3000, 2000), quality=95)
 
 @pytest.mark.parametrize("uploads", [1, 6])
 def test_bodies_that_are_held_at_once_take_less_than_three_times_their_bytes(uploads: int) -> None:
-    held = make_body(PICTURE, model="held")
+    held = make_body(PICTURE, held=True)
     assert len(held) > 3_000_000
     with stub() as upstream:
         start = partial(gateway, Path.cwd(), upstream, {})

@@ -34,7 +34,8 @@ kv_cache_memory_bytes="1073741824",kv_cache_size_tokens="621226",mamba_cache_mod
 class FakeEngine:
     """Knobs: `fail` is a status, told with the words `says`, `die_after` a number of frames, `pause_s` the time a
     token takes, `endless` a stream of large frames without end, `tells` what /metrics says, `cards` what /v1/models
-    does; while `go` is not set, whole answers wait, and streams behind their first event."""
+    does; while `go` is not set, whole answers wait, and streams behind their first event. `processed` are the names
+    of pictures that may come without bytes, which it learns where it `keeps` them."""
 
     def __init__(self, model: str = "demo", context: int = 4096) -> None:
         self.model = model
@@ -51,6 +52,9 @@ class FakeEngine:
         self.go = threading.Event()
         self.go.set()
         self.tells = METRICS
+        self.processed: set[str] = set()
+        self.keeps = True
+        self.breaks_at_names = False
         self.chats: list[dict[str, Any]] = []
         self.responses: list[dict[str, Any]] = []
         self.tokenized: list[dict[str, Any]] = []
@@ -88,7 +92,7 @@ class FakeEngine:
     async def _chat(self, request: Request) -> Response:
         body = json.loads(await request.body())
         self.chats.append(body)
-        if refused := self._refusal(body.get("max_tokens") or 0):
+        if refused := self._refusal(body.get("max_tokens") or 0) or self._miss(body["messages"]):
             return refused
         if body.get("stream"):
             return self._streaming(self._events(body))
@@ -101,7 +105,7 @@ class FakeEngine:
     async def _respond(self, request: Request) -> Response:
         body = json.loads(await request.body())
         self.responses.append(body)
-        if refused := self._refusal(body.get("max_output_tokens") or 0):
+        if refused := self._refusal(body.get("max_output_tokens") or 0) or self._miss(body["input"]):
             return refused
         if body.get("stream"):
             return self._streaming(events_of(body, WORDS))
@@ -129,6 +133,17 @@ class FakeEngine:
             return error(self.fail, self.says)
         if max_tokens > self.context:
             return error(400, f"This model's maximum context length is {self.context} tokens.")
+        return None
+
+    def _miss(self, asked: Any) -> Response | None:
+        """vLLM's answer where a picture comes by a name that its processor's cache does not hold."""
+        for index, part in enumerate(list(images_in(asked))):
+            if part["image_url"] is None and self.breaks_at_names:
+                return error(500, "Expected a cached item for mm_hash")
+            if part["image_url"] is None and part.get("uuid") not in self.processed:
+                return error(400, f"Cache miss for image at index {index} but data is not provided.")
+        if self.keeps:
+            self.processed.update(part["uuid"] for part in images_in(asked) if "uuid" in part)
         return None
 
     async def _work(self, request: Request) -> None:
@@ -199,6 +214,18 @@ class FakeEngine:
             "choices": [] if choice is None else [choice],
             "usage": {"prompt_tokens": 20, "completion_tokens": len(WORDS), "total_tokens": 20 + len(WORDS)},
         }
+
+
+def images_in(asked: Any) -> Iterator[dict[str, Any]]:
+    """The parts with pictures, wherever they are."""
+    if isinstance(asked, list):
+        for each in asked:
+            yield from images_in(each)
+    elif isinstance(asked, dict):
+        if "image_url" in asked and "type" in asked:
+            yield asked
+        else:
+            yield from images_in([*asked.values()])
 
 
 def called(body: dict[str, Any]) -> dict[str, Any]:
