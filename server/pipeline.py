@@ -74,7 +74,11 @@ class Pipeline:
                 ready.forget()
                 holding.give_all()
                 answer.image_notes, answer.limit_headers = notes, draw.headers()
-                yield answer
+                try:
+                    yield answer
+                finally:
+                    if record.prompt_tokens:
+                        draw.settle(record.prompt_tokens + record.completion_tokens)
 
 
 def make_ready(

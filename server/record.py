@@ -28,6 +28,8 @@ class RequestRecord:
     images: list[str] = field(default_factory=list)
     image_bytes: int = 0
     image_tokens: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
     def saw_image(self, digest: str, count: int) -> None:
         self.images.append(digest[:DIGEST_PREFIX])

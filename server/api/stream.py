@@ -8,12 +8,14 @@ from starlette.types import Send
 
 from server.api.let_go import let_go
 from server.api.surface import Surface
+from server.api.usage import read_usage
 from server.domain import Answer
 from server.drain import Drain
 from server.errors import EngineError, GatewayError
 from server.record import current_record
 
 END_OF_EVENT = b"\n\n"
+USAGE = b'"usage"'
 EVENTS = "text/event-stream"
 Headers = list[tuple[bytes, bytes]]
 
@@ -42,6 +44,7 @@ async def send_answer(
     headers.append((b"content-length", b"%d" % len(answer.whole)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.whole, "more_body": False})
+    note_usage(answer.whole)
     on_end()
     return None
 
@@ -66,7 +69,7 @@ async def send_frames(
     inside one."""
     cuts = answer.media_type.startswith(EVENTS)
     failure: GatewayError | None = None
-    events, begun = 0, b""
+    events, begun, counted = 0, b"", b""
     try:
         async for came in answer.frames:
             frame = came
@@ -77,6 +80,8 @@ async def send_frames(
                     continue
             await send({"type": "http.response.body", "body": frame, "more_body": True})
             events += frame.count(END_OF_EVENT)
+            if USAGE in frame:
+                counted = frame
             # Callers hang up as soon as they have read this, which is not leaving early.
             if surface.last_event in frame:
                 on_end()
@@ -93,5 +98,15 @@ async def send_frames(
         let_go(problem)
         event = surface.wording.event(failure, request_id, events)
         await send({"type": "http.response.body", "body": event, "more_body": True})
+    finally:
+        note_usage(counted)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
     return failure
+
+
+def note_usage(told: bytes) -> None:
+    """What the engine has counted, for the log and for the caller's limits."""
+    usage = read_usage(told) if told else None
+    if usage is not None:
+        record = current_record()
+        record.prompt_tokens, record.completion_tokens = usage

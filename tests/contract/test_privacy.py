@@ -135,6 +135,8 @@ def test_requests_that_are_answered_leave_one_audit_line_and_nothing_of_theirs(s
         "images": [image["uuid"][:8]],
         "image_bytes": len(base64.b64decode(image["image_url"]["url"].partition(",")[2])),
         "body_bytes": first["body_bytes"],
+        "prompt_tokens": 20,
+        "completion_tokens": 5,
     }
     assert first["body_bytes"] > first["image_bytes"]
 

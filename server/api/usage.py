@@ -1,0 +1,51 @@
+"""What an engine counts in its answer, in whichever words it is told: tokens of the prompt and of the answer."""
+
+from typing import Any
+
+import orjson
+
+from server.domain import Json
+
+# Longer ones are full of log probabilities, and take longer to parse than their count is worth.
+MOST_BYTES = 256 * 1024
+NAMES = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
+
+Usage = tuple[int, int]
+
+
+def read_usage(told: bytes) -> Usage | None:
+    """Of a whole answer, or of events of a stream the last that says it. Only where the engine itself writes it
+    is looked: what a model or a caller wrote may look the same."""
+    if len(told) > MOST_BYTES:
+        return None
+    if not told.startswith((b"data:", b"event:", b":")):
+        return usage_in(told)
+    for line in reversed(told.splitlines()):
+        if line.startswith(b"data:") and b'"usage"' in line:
+            found = usage_in(line[len(b"data:") :])
+            if found is not None:
+                return found
+    return None
+
+
+def usage_in(text: bytes) -> Usage | None:
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    inner: Any = document.get("response")
+    for place in (document, inner):
+        if isinstance(place, dict) and isinstance(place.get("usage"), dict):
+            return tokens_of(place["usage"])
+    return None
+
+
+def tokens_of(usage: Json) -> Usage | None:
+    for names in NAMES:
+        prompt, answer = (usage.get(name) for name in names)
+        if isinstance(prompt, int):
+            # Of prompts alone, some engines leave the answer out.
+            return prompt, answer if isinstance(answer, int) else 0
+    return None
