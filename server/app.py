@@ -48,7 +48,7 @@ from server.wiring.limits import make_limits
 
 log = logging.getLogger("fovea")
 # Of moving a picture on, each time that the event loop comes round.
-LARGE_STEPS = 4
+LARGE_STEPS = 2
 # That a worker begins later, where no engine is ready.
 FIRST_LOOK_S = 5.0
 

@@ -49,7 +49,8 @@ class BodyInPlace(asyncio.BufferedProtocol):
             self._place.release()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._place[self._at :]
+        # The kernel may hold megabytes by now, and would copy all of them in one go.
+        return self._place[self._at : self._at + TURN_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._at += nbytes
