@@ -47,7 +47,14 @@
     │   ├── Draining 503 draining                   this gateway stops: ask another
     │   └── NoIdentityKeys 503 identity_keys_unavailable
     ├── EngineError 502 engine_failed              the operator looks
+    │   ├── EngineUnreachable 502 engine_failed    refused, no such name, wrong certificate
+    │   ├── EngineGone 502 engine_failed           its connection ended before its answer did
+    │   ├── EngineIncoherent 502 engine_failed     its answer is not HTTP as we take it
     │   └── EngineTimeout 504 engine_timeout
+    │       ├── EngineConnectTimeout 504 engine_connect_timeout
+    │       ├── FirstTokenTimeout 504 engine_first_token_timeout
+    │       ├── IdleTimeout 504 engine_idle_timeout
+    │       └── TotalTimeout 504 engine_total_timeout
     ├── DeadlineExceeded 504 deadline_exceeded     the caller gave it too little time
     ├── FileStoreFailed 503 file_store_failed      the operator looks
     │   └── FileStoreFull 507 file_store_full
@@ -297,8 +304,40 @@ class EngineError(GatewayError):
     status, code = 502, "engine_failed"
 
 
+class EngineUnreachable(EngineError):
+    """No connection to it comes about."""
+
+
+class EngineGone(EngineError):
+    """Its connection ended before its answer did."""
+
+
+class EngineIncoherent(EngineError):
+    """What it answers is no response as we take them: nothing of it is believed."""
+
+
 class EngineTimeout(EngineError):
+    """It did not do in time what a setting gives it time for."""
+
     status, code = 504, "engine_timeout"
+
+
+class EngineConnectTimeout(EngineTimeout):
+    code = "engine_connect_timeout"
+
+
+class FirstTokenTimeout(EngineTimeout):
+    code = "engine_first_token_timeout"
+
+
+class IdleTimeout(EngineTimeout):
+    code = "engine_idle_timeout"
+
+
+class TotalTimeout(EngineTimeout):
+    """An answer was too long in coming, all of it together. That need not be the engine's fault."""
+
+    code = "engine_total_timeout"
 
 
 class DeadlineExceeded(GatewayError):

@@ -352,6 +352,8 @@ class EngineSettings(Section):
     hash_first_bytes: ByteSize = Field(
         ByteSize(4 * 1024**3), description="of processed pictures, what an engine keeps (--mm-processor-cache-gb)"
     )
+    total_timeout_s: float = Field(3600, gt=0, description="time to the last byte of an answer")
+    ca_file: Path | None = Field(None, description="certificates to trust at engines, besides the system's")
     retry_ratio: float = Field(0.1, ge=0, le=1, description="requests tried on a second engine, of all within 10 s")
     retry_floor: int = Field(10, ge=0, description="of these, what is always allowed within 10 s")
     eject_failures: int = Field(5, gt=0, description="failures in a row that put an engine out")

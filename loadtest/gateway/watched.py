@@ -17,7 +17,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +63,21 @@ class Watch:
                 heapq.heappushpop(self._stalls, stall)
 
     def stage(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        """`work`, timed: a function, a coroutine function, or the entering of an async context manager."""
+        """`work`, timed: a function, a coroutine function, or the entering of an async context manager, also of one
+        that a function makes."""
 
         @functools.wraps(work)
         def called(*args: Any, **named: Any) -> Any:
             began, outer = time.thread_time(), getattr(self._inner, "cpu_s", 0.0)
-            self._inner.cpu_s = 0.0
+            self._inner.cpu_s, made = 0.0, None
             try:
-                return work(*args, **named)
+                made = work(*args, **named)
             finally:
                 took = time.thread_time() - began
-                self._stages[name].append(took - self._inner.cpu_s)
+                if not hasattr(made, "__aenter__"):
+                    self._stages[name].append(took - self._inner.cpu_s)
                 self._inner.cpu_s = outer + took
+            return entered(made) if hasattr(made, "__aenter__") else made
 
         @functools.wraps(work)
         async def awaited(*args: Any, **named: Any) -> Any:
@@ -85,15 +88,13 @@ class Watch:
                 self._stages[name].append(time.thread_time() - began)
 
         @asynccontextmanager
-        async def entered(*args: Any, **named: Any) -> AsyncIterator[Any]:
+        async def entered(lender: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
             began = time.thread_time()
-            async with work(*args, **named) as lent:
+            async with lender as lent:
                 self._stages[name].append(time.thread_time() - began)
                 yield lent
 
-        if inspect.iscoroutinefunction(work):
-            return awaited
-        return entered if inspect.isasyncgenfunction(inspect.unwrap(work)) else called
+        return awaited if inspect.iscoroutinefunction(work) else called
 
     def tell(self) -> dict[str, Any]:
         usage, stalls = self._usage(), sorted(self._stalls, reverse=True)

@@ -11,7 +11,7 @@ from server.api.surface import Surface
 from server.api.usage import read_usage
 from server.domain import Answer
 from server.drain import Drain
-from server.errors import EngineError, GatewayError
+from server.errors import DeadlineExceeded, EngineError, GatewayError
 from server.record import current_record
 
 END_OF_EVENT = b"\n\n"
@@ -88,8 +88,8 @@ async def send_frames(
         if begun:
             await send({"type": "http.response.body", "body": begun, "more_body": True})
         on_end()
-    except (EngineError, asyncio.CancelledError) as problem:
-        if isinstance(problem, EngineError):
+    except (EngineError, DeadlineExceeded, asyncio.CancelledError) as problem:
+        if isinstance(problem, GatewayError):
             failure = problem
         elif drain.over and cuts:
             failure = drain.cut_off()

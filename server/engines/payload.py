@@ -5,17 +5,12 @@ Base64 that came in a body goes out as it came, out of the body's own bytes; it 
 
 from collections.abc import Collection, Iterable, Sequence
 
-import aiohttp
 import orjson
-from aiohttp.abc import AbstractStreamWriter
 
 from server.domain import ImageSource, LoadedImage, LoadedVideo, MediaSlot, ParsedRequest, Payload, Route
-from server.loop_turns import LoopTurns
 from server.marks import make_mark, split_at_marks
 
 Media = LoadedImage | LoadedVideo
-# Handed to the kernel in one turn of the loop's, at most.
-SEND_BYTES = 1024 * 1024
 NAMING_ROUTES: Collection[Route] = ("chat", "responses")
 # Three colours, twice (two frames, for still pictures as well), two bytes each: Qwen's processor, in vLLM's BF16.
 PROCESSED_BYTES_PER_PIXEL = 12
@@ -77,28 +72,3 @@ def write_media(source: ImageSource, media: Media, encoded: str) -> None:
     else:
         written = {"url": url} if source.detail == "auto" else {"url": url, "detail": source.detail}
         source.part.update(type="image_url", image_url=written, uuid=media.digest)
-
-
-class JsonChunks(aiohttp.payload.Payload):
-    """Sends chunks one after another, without joining them, large ones in several turns; a second attempt may send
-    them again."""
-
-    _autoclose = True
-
-    def __init__(self, chunks: Payload, turns: LoopTurns) -> None:
-        super().__init__(chunks, content_type="application/json")
-        self._size = sum(map(len, chunks))
-        self._turns = turns
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        for chunk in self._value:
-            if len(chunk) <= SEND_BYTES:
-                await writer.write(chunk)
-                continue
-            view = memoryview(chunk)
-            for start in range(0, len(chunk), SEND_BYTES):
-                await self._turns.take()
-                await writer.write(view[start : start + SEND_BYTES])
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        raise TypeError("a payload is for sending")

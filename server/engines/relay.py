@@ -5,11 +5,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from server.domain import Answer, ReadyRequest
-from server.engines.client import EngineAnsweredBadly, EngineOverloaded, EngineRefused, EngineUnreachable
 from server.engines.engine import Engine
 from server.engines.held import HeldImages
 from server.engines.payload import name_instead
-from server.errors import EngineError, GatewayError, NoEngineReady
+from server.engines.refusal import EngineAnsweredBadly, EngineOverloaded, EngineRefused
+from server.errors import (
+    EngineConnectTimeout,
+    EngineError,
+    EngineUnreachable,
+    GatewayError,
+    NoEngineReady,
+    TotalTimeout,
+)
 from server.permit import Permit
 
 if TYPE_CHECKING:
@@ -46,6 +53,8 @@ class Relay:
             raise NoEngineReady(f"No engine that serves '{self._request.model}' is ready.", retry_after_s=5)
         try:
             return await self._send(engine)
+        except TotalTimeout:
+            raise  # no time is left for another, and it need not be the engine's fault
         except (EngineError, EngineOverloaded) as problem:
             return await self._send_elsewhere(engine, problem)
 
@@ -54,7 +63,8 @@ class Relay:
     ) -> bool | None:
         engine = self._engine
         engine.running -= 1
-        if isinstance(problem, EngineError) or self._answer.failure is not None:
+        failure = problem if problem is not None else self._answer.failure
+        if isinstance(failure, EngineError) and not isinstance(failure, TotalTimeout):
             self._pool.doubt(engine)
             self._pool.blame(engine)
         elif problem is None:
@@ -122,7 +132,7 @@ class Relay:
         sent, at_fault = 0, []
         while True:
             tried |= {engine}
-            if isinstance(problem, EngineUnreachable):
+            if isinstance(problem, EngineUnreachable | EngineConnectTimeout):
                 self._pool.suspect(engine)
             else:
                 sent += 1

@@ -20,10 +20,12 @@ NAMELESS = "engine"
 
 
 def make_pool(engines: EngineSettings, metrics: Metrics, turns: LoopTurns) -> EnginePool:
-    timeouts = EngineTimeouts(engines.connect_timeout_s, engines.first_byte_timeout_s, engines.idle_timeout_s)
+    timeouts = EngineTimeouts(
+        engines.connect_timeout_s, engines.first_byte_timeout_s, engines.idle_timeout_s, engines.total_timeout_s
+    )
 
     def make_client(name: str, url: str) -> EngineClient:
-        return EngineClient(name, url, timeouts, turns)
+        return EngineClient(name, url, timeouts, turns, engines.ca_file)
 
     rules = HealthRules(
         failures=engines.eject_failures,

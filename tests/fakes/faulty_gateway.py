@@ -6,12 +6,12 @@ import os
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from server.admission.price import PriceList
 from server.cli import main
 from server.domain import Cost, LoadedImage, ParsedRequest
-from server.engines.client import EngineClient
+from server.engines.lending import Frames
 
 BUGS: dict[int, Callable[[str], object]] = {}
 MID_STREAM = 9100
@@ -91,14 +91,17 @@ def price_with_bugs(self: PriceList, request: ParsedRequest, images: list[Loaded
     return true_price(self, request, images)
 
 
-async def frames_with_bugs(self: EngineClient, response: Any) -> Any:
-    async for frame in true_frames(self, response):
-        yield frame
-        if mid_stream.is_set():
+async def frame_with_bugs(self: Frames) -> bytes:
+    frame = await true_frame(self)
+    if mid_stream.is_set() and frame.strip():
+        if self in begun:
             raise ValueError(frame.decode())
+        begun.add(self)
+    return frame
 
 
-true_price, true_frames = PriceList.price, EngineClient._frames
+true_price, true_frame = PriceList.price, Frames.__anext__
+begun: set[Frames] = set()
 mid_stream = threading.Event()
 
 
@@ -108,7 +111,7 @@ def fail_mid_stream(_: str) -> None:
 
 
 PriceList.price = price_with_bugs  # type: ignore[method-assign]
-EngineClient._frames = frames_with_bugs  # type: ignore[method-assign, assignment]
+Frames.__anext__ = frame_with_bugs  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     main()

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-import server.engines.client  # noqa: F401 - declares an error of its own
+import server.engines.refusal  # noqa: F401 - declares an error of its own
 from server import errors
 from server.api.problems import OpenAIWording
 from server.errors import BusyError, GatewayError

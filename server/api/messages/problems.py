@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from server.api.messages.request import FIELDS
 from server.api.problems import problem_response
-from server.engines.client import EngineRefused
+from server.engines.refusal import EngineRefused
 from server.errors import ContextTooLong, GatewayError
 
 KINDS = {

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from server.domain import Cost, LoadedImage, Payload, ReadyRequest
 from server.engines.client import EngineClient, EngineTimeouts
-from server.engines.payload import SEND_BYTES, JsonChunks, make_payload, name_instead
+from server.engines.payload import make_payload, name_instead
 from server.loop_turns import LoopTurns
 from server.permit import issue
 from tests.fakes.serve import serving
@@ -34,32 +34,6 @@ def test_the_engines_address_of_an_image_is_ours_even_where_the_caller_writes_a_
     request.body["user"] = request.nonce + "000000"
     with pytest.raises(RuntimeError, match="marks"):
         make_payload(request, [LoadedImage("d" * 64, "image/png", 1, 1, b"QUJD")])
-
-
-class Sink:
-    def __init__(self) -> None:
-        self.written: list[Any] = []
-
-    async def write(self, chunk: Any) -> None:
-        self.written.append(chunk)
-
-
-async def test_chunks_are_written_one_by_one_and_again_for_a_second_engine() -> None:
-    chunks: Payload = (b"{", memoryview(b"QUJD"), b"}")
-    body = JsonChunks(chunks, LoopTurns(4))
-    assert body.size == 6
-    for _ in range(2):
-        sink = Sink()
-        await body.write_with_length(sink, None)  # type: ignore[arg-type]
-        assert all(sent is chunk for sent, chunk in zip(sink.written, chunks, strict=True))
-
-
-async def test_large_chunks_are_written_in_turns() -> None:
-    chunks: Payload = (b"{", memoryview(bytes(range(256)) * 9000), b"}")
-    sink = Sink()
-    await JsonChunks(chunks, LoopTurns(1)).write(sink)  # type: ignore[arg-type]
-    assert [len(sent) for sent in sink.written] == [1, SEND_BYTES, SEND_BYTES, 2_304_000 - 2 * SEND_BYTES, 1]
-    assert b"".join(sink.written) == b"".join(chunks)
 
 
 class Buffer(bytearray):

@@ -3,7 +3,7 @@ import pytest
 
 from server.api.messages.problems import AnthropicWording
 from server.api.surfaces import wording_of
-from server.engines.client import EngineRefused
+from server.engines.refusal import EngineRefused
 from server.errors import BusyError, CallerError, GatewayError
 from tests.unit.test_errors import leaves
 
