@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from server.engines.client import EngineClient, EngineTimeouts
+from server.engines.discovery.source import WrittenSource
+from server.engines.group import Group
 from server.engines.pool import EnginePool
 from server.errors import EngineError
 from server.loop_turns import LoopTurns
@@ -53,7 +55,8 @@ async def test_an_engine_tells_how_much_memory_it_has_and_how_much_of_it_is_held
 @asynccontextmanager
 async def polled(url: str) -> AsyncIterator[EnginePool]:
     """A pool whose engine is ready."""
-    pool = EnginePool([client_of(url)], 0.01, Metrics())
+    groups = [Group("engine", WrittenSource((url,)))]
+    pool = EnginePool(groups, lambda _, url: client_of(url), 0.01, Metrics())
     await pool.start()
     try:
         async with asyncio.timeout(20):
