@@ -34,6 +34,13 @@ def new(
             formats=["%Y-%m-%dT%H:%M:%S%z"], help="When it ends: 2027-01-31T00:00:00Z. Never, if not given."
         ),
     ] = None,
+    priority: Annotated[
+        str | None,
+        typer.Option(help="Most urgent that its requests may be: interactive, standard (if not given), batch."),
+    ] = None,
+    weight: Annotated[
+        float | None, typer.Option(help="The tenant's share where others wait, too: 1, if not given.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Option(help="Add the entry to this keys file, made if it is not there.")
     ] = None,
@@ -45,7 +52,9 @@ def new(
     key = make_key()
     fields = {"hash": hash_key(key), "tenant": tenant, "scopes": scope or ["inference"]}
     try:
-        entry = Entry.model_validate({**fields, "name": name, "expires": expires})
+        entry = Entry.model_validate(
+            {**fields, "name": name, "expires": expires, "priority": priority, "weight": weight}
+        )
         if file is not None:
             append_entry(file, entry)
     except ValidationError as problem:

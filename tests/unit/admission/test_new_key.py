@@ -137,3 +137,13 @@ def test_hash_refuses_what_no_header_carries(text: str) -> None:
 def test_help_says_what_is_done(command: str, word: str) -> None:
     code, output = run(command, "--help")
     assert (code, word in output) == (0, True)
+
+
+def test_a_new_key_may_have_a_priority_and_a_weight(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    code, _ = run("new", "--tenant", "lab", "--priority", "batch", "--weight", "0.5", "--file", str(file))
+    (key,) = parse_keys(file.read_bytes(), file)
+    assert (code, key.grant.tenant.priority, key.grant.tenant.weight) == (0, "batch", 0.5)
+    for wrong in (("--priority", "urgent"), ("--weight", "0")):
+        code, said = run("new", "--tenant", "lab", *wrong)
+        assert (code, "must be" in said) == (2, True)
