@@ -50,7 +50,7 @@ log = logging.getLogger("fovea")
 # Of moving a picture on, each time that the event loop comes round.
 LARGE_STEPS = 2
 # That a worker begins later, where no engine is ready.
-FIRST_LOOK_S = 5.0
+FIRST_LOOK_S = 10.0
 
 
 def make_app(

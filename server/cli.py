@@ -16,7 +16,7 @@ from server import cli_keys
 from server.app import make_app, make_server_options
 from server.crash import tell_no_values
 from server.drain import Drain
-from server.engine.launch import Launch, LaunchError, check_model, check_port, run_engine
+from server.engine.launch import DRAIN_S, GRACE_S, Launch, LaunchError, check_model, check_port, run_engine
 from server.errors import ConfigError
 from server.logs import configure_logs
 from server.metrics import ACROSS_WORKERS, Metrics
@@ -55,12 +55,16 @@ def engine(
     name: NameOption = "",
     host: Annotated[str, typer.Option(help="Address to listen on. Engines belong on loopback.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds after SIGTERM to say that it leaves, and serve on.")
+    ] = GRACE_S,
+    drain: Annotated[int, typer.Option(min=0, help="Seconds that what runs has then.")] = DRAIN_S,
 ) -> None:
     """Start stock vLLM's OpenAI server with sane defaults; any other option is passed on to vLLM.
 
     vLLM is looked for in FOVEA_ENGINE_PYTHON, this environment, then the project's engine environment.
     """
-    launch = Launch(model, name or default_name(model), host, port, tuple(context.args))
+    launch = Launch(model, name or default_name(model), host, port, tuple(context.args), grace, drain)
     try:
         code = run_engine(launch, os.environ, lambda line: say(f"fovea engine: {line}"))
     except LaunchError as problem:
@@ -111,7 +115,7 @@ def supervise(settings: Settings) -> int:
         listeners = listen(http.host, http.port)
     except OSError as problem:
         refuse(f"cannot listen on {http.host}:{http.port} ({problem.strerror}): choose another --port.")
-    if settings.limits != LimitSettings() or settings.auth.keys_file is not None:
+    if settings.limits.store_url is None and (settings.limits != LimitSettings() or settings.auth.keys_file):
         words = "limits are counted by each of the %d workers for itself: a key may take up to %d times its own"
         log.warning(words, http.workers, http.workers)
     stop_s = http.drain_grace_s + http.drain_s + SPARE_STOP_S

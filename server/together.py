@@ -15,7 +15,7 @@ import aiohttp
 
 from server.errors import ConfigError
 
-STOP_GATEWAY_S = 40
+LAST_WORDS_S = 10  # of what was told to end at once
 READY_POLL_S = 0.3
 OWN_PORTS = (20_000, 32_000)
 TRIES = 100
@@ -71,10 +71,14 @@ def environment(ours: Mapping[str, str], terminal: bool) -> dict[str, str]:
 
 async def run_together(plan: Together, report: Report) -> int:
     """Run both until one ends or we are told to stop. Returns the exit code of the first to die, else 0."""
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def hear() -> None:
+        (hurry if stop.is_set() else stop).set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, hear)
     processes = {name: await _start(command) for name, command in commands(plan).items()}
     logs = [asyncio.create_task(_prefix(name, p, report)) for name, p in processes.items()]
     ready = asyncio.create_task(_announce(plan, report))
@@ -88,7 +92,7 @@ async def run_together(plan: Together, report: Report) -> int:
         report(f"fovea   | {dead[0]} ended with code {dead[1]}: stopping the rest")
     # The gateway first: it finishes its streams while the engine still answers.
     for name in ("gateway", "engine"):
-        await _stop(processes[name])
+        await _stop(processes[name], hurry)
     await asyncio.gather(*logs)
     if stop.is_set() or dead is None:
         report("fovea   | stopped")
@@ -108,16 +112,28 @@ async def _start(command: list[str]) -> asyncio.subprocess.Process:
     )
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: asyncio.subprocess.Process, hurry: asyncio.Event) -> None:
+    """SIGINT: no grace, since nobody else is there to take over. Told to hurry, we tell it again."""
     if process.returncode is not None:
         return
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
+    ending = asyncio.create_task(process.wait())
+    hurrying = asyncio.create_task(hurry.wait())
+    _send(process, signal.SIGINT)
+    # Each bounds its own stopping by what is set for it.
+    await asyncio.wait({ending, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+    hurrying.cancel()
+    if not ending.done():
+        _send(process, signal.SIGINT)
     try:
-        await asyncio.wait_for(process.wait(), STOP_GATEWAY_S)
+        await asyncio.wait_for(ending, LAST_WORDS_S if hurry.is_set() else None)
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+def _send(process: asyncio.subprocess.Process, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(number)
 
 
 async def _prefix(name: str, process: asyncio.subprocess.Process, report: Report) -> None:

@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 STARTUP_FOLDER = Path(__file__).parent / "startup"
+INSIDE_FOLDER = Path(__file__).parent / "inside"
+LEAVING = "fovea_leaving.Leaving"  # in that folder
 VLLM_SERVER = "vllm.entrypoints.openai.api_server"
 # An engine must never fetch: no host has this name (RFC 2606), and so no URL passes vLLM's check.
 NO_MEDIA_DOMAIN = "engines-fetch-nothing.invalid"
 DRAIN_S = 15
-KILL_AFTER_S = DRAIN_S + 15
+GRACE_S = 5  # gateways look every 2 s
+SPARE_STOP_S = 15
 ORPHANS_S = 5  # a server killed outright leaves its workers behind; they get this long to notice
 PR_SET_PDEATHSIG = 1
 
@@ -35,13 +38,18 @@ class LaunchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to start. `options` are vLLM's own flags, passed on; they win over our defaults."""
+    """What to start. `options` are vLLM's own flags, passed on; they win over our defaults.
+
+    Told to stop, it is not healthy for `grace_s` and still takes requests; then it has `drain_s` for what runs.
+    """
 
     model: str
     served_name: str
     host: str
     port: int
     options: tuple[str, ...]
+    grace_s: float = GRACE_S
+    drain_s: int = DRAIN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,9 @@ def make_command(launch: Launch, build: VllmBuild) -> list[str]:
     set_by_caller = {option.split("=", 1)[0].replace("_", "-") for option in launch.options}
     command = [str(build.python), "-m", VLLM_SERVER, "--model", launch.model]
     command += ["--served-model-name", launch.served_name, "--host", launch.host, "--port", str(launch.port)]
-    for flag, values in default_options(launch.model, build.device).items():
+    command += ["--middleware", LEAVING]
+    defaults = default_options(launch.model, build.device) | {"--shutdown-timeout": [str(launch.drain_s)]}
+    for flag, values in defaults.items():
         if flag not in set_by_caller and f"--no-{flag[2:]}" not in set_by_caller:
             command += [flag, *values]
     return [*command, *launch.options]
@@ -109,7 +119,6 @@ def default_options(model: str, device: Literal["cpu", "cuda"]) -> dict[str, lis
     """Flags that suit a small machine (CPU) or one GPU, and keep the engine from fetching anything."""
     options: dict[str, list[str]] = {
         "--allowed-media-domains": [NO_MEDIA_DOMAIN],
-        "--shutdown-timeout": [str(DRAIN_S)],
         "--disable-uvicorn-access-log": [],
     }
     if device == "cpu":
@@ -140,9 +149,11 @@ def make_environ(environ: Mapping[str, str], build: VllmBuild, model: str) -> di
     }
     if Path(model).exists():
         made.setdefault("HF_HUB_OFFLINE", "1")
+    folders = [str(INSIDE_FOLDER), environ.get("PYTHONPATH")]
     if build.device == "cpu":
         made.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-        made["PYTHONPATH"] = os.pathsep.join(filter(None, [str(STARTUP_FOLDER), environ.get("PYTHONPATH")]))
+        folders.insert(0, str(STARTUP_FOLDER))
+    made["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
     return made
 
 
@@ -162,12 +173,24 @@ def run_engine(launch: Launch, environ: Mapping[str, str], report: Callable[[str
         start_new_session=True,
         preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads run yet
     )
-    asked_to_stop = _forward_signals(process)
+    stop = Stop(process, launch.grace_s)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop.hear)
     url = f"http://{_reachable(launch.host)}:{launch.port}"
     if wait_until_it_answers(url, launch.served_name, lambda: process.poll() is None):
+        stop.serves = True
         report(f"ready at {url} after {time.monotonic() - began:.0f} s: {launch.served_name} answers")
-    code = _wait(process, asked_to_stop)
-    return 0 if asked_to_stop else code or 1
+    code = _wait(process, stop, launch.grace_s + drain_of(launch) + SPARE_STOP_S)
+    return 0 if stop.asked else code or 1
+
+
+def drain_of(launch: Launch) -> float:
+    """The caller may have told vLLM itself."""
+    options = " ".join(launch.options).replace("=", " ").replace("_", "-").split()
+    if "--shutdown-timeout" in options[:-1]:
+        with contextlib.suppress(ValueError):
+            return float(options[options.index("--shutdown-timeout") + 1])
+    return launch.drain_s
 
 
 def wait_until_it_answers(url: str, model: str, alive: Callable[[], bool], poll_s: float = 0.5) -> bool:
@@ -200,36 +223,56 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _forward_signals(process: "subprocess.Popen[bytes]") -> list[float]:
-    """Pass SIGTERM and SIGINT on. The list returned receives the moment of each."""
-    asked: list[float] = []
+class Stop:
+    """Passes on what we are told. SIGTERM: not healthy at once, and told to stop after the grace; SIGINT: told to
+    stop; a second signal: ended, whatever runs."""
 
-    def forward(number: int, _: Any) -> None:
-        asked.append(time.monotonic())
-        if process.poll() is None:
-            # vLLM drains on SIGTERM; a second signal, of whatever kind, means now.
-            process.send_signal(signal.SIGTERM if len(asked) == 1 else signal.SIGINT)
+    def __init__(self, process: "subprocess.Popen[bytes]", grace_s: float) -> None:
+        self._process = process
+        self._grace_s = grace_s
+        self._told = False
+        self.asked: list[float] = []
+        self.serves = False
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
-    return asked
+    def hear(self, number: int, _: Any) -> None:
+        self.asked.append(time.monotonic())
+        if len(self.asked) > 1:
+            end_group(self._process.pid)
+        elif number == signal.SIGTERM and self.serves and self._grace_s:
+            self._process.send_signal(signal.SIGUSR1)
+        else:
+            self._tell()
+
+    def look(self) -> None:
+        if self.asked and not self._told and time.monotonic() - self.asked[0] >= self._grace_s:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = True
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
 
 
-def _wait(process: "subprocess.Popen[bytes]", asked: list[float]) -> int:
+def _wait(process: "subprocess.Popen[bytes]", stop: Stop, stop_s: float) -> int:
     """Wait for the server, then see to it that none of its workers lives on without it."""
     while True:
         try:
-            code = process.wait(timeout=0.5)
+            code = process.wait(timeout=0.2)
             break
         except subprocess.TimeoutExpired:
-            if asked and time.monotonic() - asked[0] > KILL_AFTER_S:
-                os.killpg(process.pid, signal.SIGKILL)
+            stop.look()
+            if stop.asked and time.monotonic() - stop.asked[0] > stop_s:
+                end_group(process.pid)
     deadline = time.monotonic() + ORPHANS_S
     while _group_lives(process.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    end_group(process.pid)
     return code
+
+
+def end_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _group_lives(group: int) -> bool:

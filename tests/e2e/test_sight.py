@@ -67,8 +67,8 @@ def test_ones_own_questions_are_asked_of_both(bf16: Stack, fp8: Stack, tmp_path:
 def test_four_bits_throughout_gate_red(
     bf16: Stack, four_bit: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two skills are enough to be red, and are asked in half the time."""
-    done = evaluate(bf16, four_bit, tmp_path, "--skills", "count,ground")
+    """One skill is enough to be red: of 92 % that are kept 85 are shown (docs/lesson.md), and 95 asked for."""
+    done = evaluate(bf16, four_bit, tmp_path, "--skills", "count")
     assert done.returncode == 0, done.stderr
     with capsys.disabled():
         print(f"\n{done.stdout}")

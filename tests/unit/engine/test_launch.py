@@ -1,17 +1,24 @@
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import httpx2
 import pytest
+from starlette.responses import PlainTextResponse
 
+from server.engine.inside.fovea_leaving import Leaving
 from server.engine.launch import (
     Launch,
     LaunchError,
+    Stop,
     VllmBuild,
     check_model,
     check_port,
+    drain_of,
     find_python,
     make_command,
     make_environ,
@@ -39,8 +46,9 @@ def test_the_engine_is_told_to_fetch_from_nowhere() -> None:
 def test_small_machine_defaults_are_for_the_cpu_only() -> None:
     assert "--enforce-eager" in make_command(launch(), CPU)
     assert "--enforce-eager" not in make_command(launch(), CUDA)
-    assert "PYTHONPATH" not in make_environ({}, CUDA, "demo/model")
-    assert make_environ({}, CPU, "demo/model")["PYTHONPATH"].endswith("startup")
+    assert [Path(each).name for each in make_environ({}, CUDA, "demo/model")["PYTHONPATH"].split(":")] == ["inside"]
+    on_cpu = make_environ({}, CPU, "demo/model")["PYTHONPATH"].split(":")
+    assert [Path(each).name for each in on_cpu] == ["startup", "inside"]
 
 
 @pytest.mark.parametrize("options", [("--max-num-seqs", "4"), ("--max-num-seqs=4",), ("--max_num_seqs=4",)])
@@ -109,3 +117,50 @@ def test_bf16_instructions_are_hidden_where_torch_has_no_cuda(tmp_path: Path, cu
     script = f"import vllm.platforms.cpu as cpu; assert cpu.sees is not {hidden}"
     path = os.pathsep.join([str(STARTUP), str(tmp_path)])
     subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": path}, check=True)
+
+
+def test_what_runs_has_the_time_that_was_given_here_or_to_vllm() -> None:
+    assert value_of(make_command(launch(), CPU), "--shutdown-timeout") == "15"
+    given = Launch("demo/model", "demo", "127.0.0.1", 8000, ("--shutdown-timeout", "40"), drain_s=20)
+    assert make_command(given, CPU).count("--shutdown-timeout") == 1
+    assert (drain_of(given), drain_of(launch("--shutdown_timeout=7")), drain_of(launch())) == (40, 7, 15)
+
+
+@pytest.mark.parametrize("options", [(), ("--middleware", "theirs.Own")])
+def test_ours_is_among_the_middleware_whatever_the_caller_adds(options: tuple[str, ...]) -> None:
+    """Without it vLLM would end at the signal that is meant for it."""
+    command = make_command(launch(*options), CPU)
+    assert value_of(command, "--middleware") == "fovea_leaving.Leaving"
+
+
+SAYS = "import signal, sys, time; [signal.signal(n, lambda n, _: print(int(n), flush=True)) for n in (10, 15)]"
+
+
+def test_an_engine_that_is_told_to_stop_leaves_first_and_stops_after_its_grace() -> None:
+    script = [sys.executable, "-c", f"{SAYS}; print('up', flush=True); [time.sleep(0.05) for _ in range(600)]"]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        stop = Stop(process, grace_s=0.3)  # type: ignore[arg-type]
+        stop.serves = True
+        stop.hear(signal.SIGTERM, None)
+        assert process.stdout.readline() == f"{int(signal.SIGUSR1)}\n"
+        while time.monotonic() - stop.asked[0] < 0.3:
+            stop.look()
+        stop.look()
+        assert process.stdout.readline() == f"{int(signal.SIGTERM)}\n"
+        stop.hear(signal.SIGTERM, None)
+        assert process.wait(10) == -signal.SIGKILL
+
+
+async def test_an_engine_that_leaves_is_not_healthy_and_serves_on() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        leaving = Leaving(PlainTextResponse("served"))
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(leaving), base_url="http://engine") as http:
+            assert (await http.get("/health")).status_code == 200
+            signal.raise_signal(signal.SIGUSR1)
+            assert (await http.get("/health")).status_code == 503
+            assert (await http.post("/v1/chat/completions")).text == "served"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
