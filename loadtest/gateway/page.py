@@ -27,7 +27,7 @@ they share its CPUs: rates say how subjects compare, CPU says what a request cos
 one to warm up: {result.rounds}. Figures are medians of rounds, "p99" and "longest" of a round. A body
 is one JPEG in a data URL with a question, in bytes: {sizes}; "low detail" is
 drawn anew as it is by default, "downscaled" with 4 megapixels left of 12. Neither is remembered, as it would be by
-default.
+default, and every picture is sent to the engine with its bytes (hash first is off).
 
 ## End to end
 

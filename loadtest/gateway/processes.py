@@ -55,7 +55,7 @@ def gateway(source: Path, upstream: int, stages: Mapping[str, str], **environ: s
     port = free_port()
     command = [sys.executable, str(WATCHED), json.dumps(stages), "gateway"]
     command += ["--engine", f"http://127.0.0.1:{upstream}", "--port", str(port)]
-    given = {**os.environ, "PYTHONPATH": str(source), **environ}
+    given = {**os.environ, "PYTHONPATH": str(source), **always_with_bytes(source), **environ}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=given
     ) as process:
@@ -64,6 +64,14 @@ def gateway(source: Path, upstream: int, stages: Mapping[str, str], **environ: s
             yield Gateway(port, process)
         finally:
             process.kill()
+
+
+def always_with_bytes(source: Path) -> dict[str, str]:
+    """The setting with which the gateway at `source` sends every picture whole, where it knows another way: all
+    requests hold the same one, which it would send once and then name."""
+    if "hash_first" in (source / "server" / "settings.py").read_text():
+        return {"FOVEA_ENGINES__HASH_FIRST": "false"}
+    return {}
 
 
 def wait_until_ready(port: int, process: "subprocess.Popen[str]") -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from loadtest.gateway.processes import always_with_bytes
+
 NAME = "fovea"
 # What Qwen3.5 takes: sides in steps of 32 pixels, up to 16 megapixels. The benchmark's pictures are within.
 PREPROCESSOR = {
@@ -36,7 +38,10 @@ def make_key(keys: Path) -> str:
 
 class Ours:
     name = NAME
-    settings = "a key from a file, every check, exact image prices, limits that do not bind, the audit log, metrics"
+    settings = (
+        "a key from a file, every check, exact image prices, limits that do not bind, the audit log, metrics; "
+        "every picture is sent with its bytes (hash first is off: all requests hold the same one)"
+    )
     get = "make setup"
 
     def is_there(self) -> bool:
@@ -56,7 +61,7 @@ class Ours:
             "FOVEA_LOGS__AUDIT_FILE": folder / "audit.log",
             "FOVEA_ADMISSION__PREPROCESSOR": preprocessor,
         }
-        source = {"PYTHONPATH": os.getcwd()}  # this checkout's
+        source = {"PYTHONPATH": os.getcwd(), **always_with_bytes(Path.cwd())}  # this checkout's
         return {**SETTINGS, **source, **{name: str(path) for name, path in files.items()}}
 
     def command(self, port: int, upstream: int, folder: Path) -> list[str]:

@@ -2,6 +2,7 @@ import asyncio
 import pkgutil
 import time
 from functools import partial
+from pathlib import Path
 
 import orjson
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from loadtest.bench_gateway import STAGES
 from loadtest.gateway.bodies import make_body, make_jpeg
 from loadtest.gateway.page import make_page
+from loadtest.gateway.processes import always_with_bytes
 from loadtest.gateway.result import DIRECT, OURS, Memory, Result, Run, StageTimes, Streams, Yardstick
 from loadtest.gateway.stub import HOLD
 from loadtest.gateway.watched import Watch, time_stages
@@ -100,3 +102,12 @@ def test_a_body_says_early_what_the_upstream_shall_do() -> None:
     body = orjson.dumps(orjson.loads(make_body(b"x" * 9000, held=True, stream=True)))
     assert HOLD in body[:200]
     assert b'"stream":true' in body[:200]
+
+
+def test_a_checkout_that_would_name_pictures_is_told_to_send_them(tmp_path: Path) -> None:
+    settings = tmp_path / "server" / "settings.py"
+    settings.parent.mkdir()
+    settings.write_text("poll_s: float\n")
+    assert always_with_bytes(tmp_path) == {}
+    settings.write_text("hash_first: bool\n")
+    assert always_with_bytes(tmp_path) == {"FOVEA_ENGINES__HASH_FIRST": "false"}
