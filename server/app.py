@@ -10,7 +10,6 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from server.admission.price import PriceList
 from server.api.bodies import BodyParser
 from server.api.connection import ConnectionLimits, bounded_connection
 from server.api.files.routes import make_file_routes
@@ -33,7 +32,6 @@ from server.engines.pool import EnginePool
 from server.errors import ConfigError
 from server.images.addresses import Network
 from server.images.inspect import enable_formats
-from server.images.tokens import QwenTokenRule
 from server.loop_turns import LoopTurns
 from server.memory import ByteBudget
 from server.metrics import Metrics
@@ -45,6 +43,7 @@ from server.wiring.files import make_files
 from server.wiring.images import make_images, make_videos
 from server.wiring.keys import make_allowances, make_jwks, make_key_file, make_keys
 from server.wiring.limits import make_limits
+from server.wiring.prices import make_prices, pixel_rule
 
 log = logging.getLogger("fovea")
 # Of moving a picture on, each time that the event loop comes round.
@@ -70,9 +69,7 @@ def make_app(
         raise ConfigError(
             "no engine is named: give --engine URL, or set FOVEA_ENGINES__URLS or FOVEA_ENGINES__POOLS"
         )
-    path = settings.admission.preprocessor
-    rule = QwenTokenRule.from_file(path) if path else None
-    prices = PriceList(rule.tokens if rule else None)
+    prices = make_prices(settings.admission)
     enable_formats(frozenset(settings.images.formats))
     metrics = metrics or Metrics()
     jwks = make_jwks(settings.oidc, metrics)
@@ -92,7 +89,7 @@ def make_app(
         gates = make_gates(admission, settings.processes, pool, metrics)
         http = settings.http
         budget = ByteBudget(http.max_bytes_in_flight, http.bytes_wait_s, metrics.bytes_in_flight)
-        images = make_images(settings.images, rule, files, metrics, budget, network or Network())
+        images = make_images(settings.images, pixel_rule(prices), files, metrics, budget, network or Network())
         limits = BodyLimits(http.max_body, http.body_timeout_s)
         bodies = BodyParser()
         terms = TermsReader(admission.max_timeout_s)

@@ -78,7 +78,8 @@ def gateway(
     host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (8080).")] = None,
     preprocessor: Annotated[
-        Path | None, typer.Option(help="The model's preprocessor_config.json: makes image prices exact.")
+        Path | None,
+        typer.Option(help="The model's folder or its preprocessor_config.json: prices images exactly."),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that serve (1).")] = None,
 ) -> None:

@@ -238,7 +238,10 @@ class AdmissionSettings(Section):
         1, ge=1, description="gateways in front of these engines: each lets in its part of what is set here"
     )
     preprocessor: Path | None = Field(
-        None, description="the model's preprocessor_config.json: makes image prices exact"
+        None, description="the model's folder, or its preprocessor_config.json there: makes image prices exact"
+    )
+    preprocessors: dict[str, Path] = Field(
+        default_factory=dict, description="model -> the same, where several are served"
     )
 
     @model_validator(mode="after")

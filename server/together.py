@@ -19,6 +19,7 @@ LAST_WORDS_S = 10  # of what was told to end at once
 READY_POLL_S = 0.3
 OWN_PORTS = (20_000, 32_000)
 TRIES = 100
+PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 Report = Callable[[str], None]
 
@@ -56,9 +57,9 @@ def commands(plan: Together) -> dict[str, list[str]]:
     engine = [*me, "engine", "--model", plan.model, "--name", plan.name, "--port", str(engine_port)]
     gateway = [*me, "gateway", "--engine", f"http://127.0.0.1:{engine_port}"]
     gateway += ["--host", plan.host, "--port", str(plan.port)]
-    preprocessor = Path(plan.model) / "preprocessor_config.json"
-    if preprocessor.is_file():
-        gateway += ["--preprocessor", str(preprocessor)]
+    folder = Path(plan.model)
+    if any((folder / name).is_file() for name in PREPROCESSORS):
+        gateway += ["--preprocessor", str(folder)]
     return {"engine": [*engine, *plan.engine_options], "gateway": gateway}
 
 

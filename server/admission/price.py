@@ -1,35 +1,58 @@
 """What a request will cost its engine, known before the engine spends anything on it."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Mapping, Sequence
 
+from server.admission.calibration import Calibration
 from server.domain import Cost, LoadedImage, ParsedRequest
 from server.errors import ContextTooLong
+from server.token_rule import TokenRule, prompt_tokens
 
-# (width, height) in pixels -> tokens.
-ImageTokens = Callable[[int, int], int]
-
-# English in byte-level BPE vocabularies of Qwen's size runs near four bytes a token. Only a first guess:
-# it orders requests, and never rejects one.
-BYTES_PER_TOKEN = 4
+# Routes whose text becomes a prompt; the others only count.
+PROMPTS = frozenset({"chat", "completions", "responses"})
+# No vocabulary has longer words on average: what does not fit at so many never does.
+MOST_BYTES_PER_TOKEN = 8
 
 
 class PriceList:
-    """Prices requests by the served model's own image rule, where its preprocessor is known."""
+    """Images by the rule of the model that is asked for, else by `default`; text by what engines counted so far."""
 
-    def __init__(self, image_tokens: ImageTokens | None) -> None:
-        self._image_tokens = image_tokens
+    def __init__(
+        self,
+        default: TokenRule | None = None,
+        rules: Mapping[str, TokenRule] | None = None,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.default = default
+        self.rules = rules or {}
+        self.calibration = calibration or Calibration()
 
-    def price(self, request: ParsedRequest, images: list[LoadedImage]) -> Cost:
-        image_tokens = 0
-        if self._image_tokens is not None:
-            image_tokens = sum(self._image_tokens(image.width, image.height) for image in images)
-        return Cost(image_tokens, request.text_bytes // BYTES_PER_TOKEN, request.max_tokens or 0)
+    def rule_of(self, model: str) -> TokenRule | None:
+        return self.rules.get(model, self.default)
+
+    def image_tokens(self, model: str, images: Sequence[LoadedImage]) -> list[int]:
+        """Of each; 0 where the model's rule is not known."""
+        rule = self.rule_of(model)
+        return [prompt_tokens(rule, image.width, image.height) if rule is not None else 0 for image in images]
+
+    def price(self, request: ParsedRequest, images: Sequence[LoadedImage]) -> Cost:
+        tokens = sum(self.image_tokens(request.model, images)) if images else 0
+        return Cost(tokens, self.calibration.tokens(request.model, request.text_bytes), request.max_tokens or 0)
 
 
-def check_fits(cost: Cost, context: int | None) -> None:
-    """Refuse what can never fit, by the exact part of the price. Raises ContextTooLong with the arithmetic."""
-    if context is not None and cost.image_tokens + cost.max_tokens > context:
-        raise ContextTooLong(
-            f"The images take {cost.image_tokens} tokens and max_tokens asks for {cost.max_tokens}: "
-            f"{cost.image_tokens + cost.max_tokens} of {context} that the model's context holds, before any text."
-        )
+def check_fits(cost: Cost, context: int | None, request: ParsedRequest | None = None) -> None:
+    """Refuse what can never fit: by what is exact, and of the text by what it must have at least.
+
+    Raises ContextTooLong with the arithmetic.
+    """
+    text = request.text_bytes if request is not None and request.route in PROMPTS else 0
+    least_text = math.ceil(text / MOST_BYTES_PER_TOKEN)
+    least = cost.image_tokens + cost.max_tokens + least_text
+    if context is None or least <= context:
+        return
+    said, exact = f"The images take {cost.image_tokens} tokens and max_tokens asks for {cost.max_tokens}", least
+    if least - least_text > context:
+        exact, before = least - least_text, ", before any text"
+    else:
+        said, before = f"{said}, {text} bytes of text have at least {least_text}", ""
+    raise ContextTooLong(f"{said}: {exact} of {context} that the model's context holds{before}.")

@@ -14,7 +14,7 @@ from server.domain import Detail
 from server.errors import ImageError, ImageTooLarge
 from server.images.inspect import BROKEN, ENGINE_FORMATS, Format, InspectedImage, open_image, orientation_of
 from server.images.photograph import JPEG_QUALITY, BrokenPhotograph, bring_down
-from server.images.tokens import QwenTokenRule
+from server.images.token_rules.qwen import QwenTokenRule
 
 # Part of every identity: raise it when the same plan comes to other pixels.
 VERSION = 3

@@ -10,7 +10,7 @@ from server.images.rendition import PixelBudgets
 from server.images.rendition_cache import RenditionCache
 from server.images.resolve import ImageLimits, ImageResolver
 from server.images.shared_fetches import SharedFetches
-from server.images.tokens import QwenTokenRule
+from server.images.token_rules.qwen import QwenTokenRule
 from server.images.videos import VideoLimits, VideoResolver
 from server.images.workers import ImageWorkers
 from server.memory import ByteBudget

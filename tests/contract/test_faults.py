@@ -112,6 +112,7 @@ def test_an_engines_refusal_keeps_its_words_and_gets_a_code_of_ours(engine: Fake
 def test_bodies_under_way_are_bounded_and_the_next_is_told_to_wait(engine: FakeEngine) -> None:
     """Two requests that do not fit together: the second waits for the first one's answer to begin, or leaves."""
     body = orjson.dumps(chat(image_part(RED), text_part("x" * 1_000_000)))
+    engine.cards[0]["max_model_len"] = 10**6
     limits = {"max_body": 1024**2, "max_bytes_in_flight": 1024**2 + 1536, "bytes_wait_s": 0.5}
     images = {"max_count": 1, "max_bytes": 512}
     engine.go.clear()

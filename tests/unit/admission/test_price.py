@@ -1,21 +1,42 @@
+from dataclasses import dataclass
+
 import pytest
 
+from server.admission.calibration import TEMPLATE_TOKENS
 from server.admission.price import PriceList, check_fits
-from server.domain import Cost, LoadedImage, ParsedRequest
+from server.domain import Cost, LoadedImage, ParsedRequest, Route
 from server.errors import ContextTooLong
 
 REQUEST = ParsedRequest("chat", "demo", False, 50, 400, (), {})
 IMAGE = LoadedImage("d", "image/png", 320, 64, b"")
 
 
+@dataclass(frozen=True)
+class Tiles:
+    """A rule: a token a tile, two around."""
+
+    side: int = 32
+    name: str = "tiles"
+    markers: int = 2
+
+    def tokens(self, width: int, height: int) -> int:
+        return width * height // self.side**2
+
+
 def test_images_text_and_answer_add_up() -> None:
-    cost = PriceList(lambda width, height: width * height // 1024).price(REQUEST, [IMAGE, IMAGE])
-    assert cost == Cost(image_tokens=40, text_tokens=100, max_tokens=50)
-    assert cost.total == 190
+    cost = PriceList(Tiles()).price(REQUEST, [IMAGE, IMAGE])
+    assert cost == Cost(image_tokens=44, text_tokens=100 + TEMPLATE_TOKENS, max_tokens=50)
+    assert cost.total == 194 + TEMPLATE_TOKENS
+
+
+def test_a_model_with_a_rule_of_its_own_is_priced_by_it() -> None:
+    prices = PriceList(Tiles(), {"demo": Tiles(64)})
+    assert prices.image_tokens("demo", [IMAGE]) == [7]
+    assert prices.image_tokens("another", [IMAGE]) == [22]
 
 
 def test_without_the_models_rule_images_are_not_guessed() -> None:
-    assert PriceList(None).price(REQUEST, [IMAGE]).image_tokens == 0
+    assert PriceList().price(REQUEST, [IMAGE]).image_tokens == 0
 
 
 def test_what_can_never_fit_is_refused_with_the_arithmetic() -> None:
@@ -26,3 +47,17 @@ def test_what_can_never_fit_is_refused_with_the_arithmetic() -> None:
 @pytest.mark.parametrize("context", [None, 1100])
 def test_what_may_fit_passes(context: int | None) -> None:
     check_fits(Cost(900, 10**6, 200), context)
+
+
+def asked(route: Route, text_bytes: int) -> ParsedRequest:
+    return ParsedRequest(route, "demo", False, 50, text_bytes, (), {})
+
+
+def test_text_that_would_not_fit_at_eight_bytes_a_token_is_refused() -> None:
+    check_fits(Cost(500, 10**6, 100), 1000, asked("chat", 3200))
+    with pytest.raises(ContextTooLong, match="100, 3201 bytes of text have at least 401: 1001 of 1000"):
+        check_fits(Cost(500, 0, 100), 1000, asked("chat", 3201))
+
+
+def test_text_that_is_only_counted_may_be_long() -> None:
+    check_fits(Cost(0, 0, 0), 1000, asked("tokenize", 10**6))

@@ -10,7 +10,7 @@ from server.domain import Detail
 from server.errors import CallerError, ImageError, ImageTooLarge
 from server.images.inspect import Format, InspectedImage, enable_formats
 from server.images.rendition import PixelBudgets, make_plan, render
-from server.images.tokens import QwenTokenRule
+from server.images.token_rules.qwen import QwenTokenRule
 from tests.pictures import animation, noise, picture
 
 RULE = QwenTokenRule(patch=16, merge=2, min_pixels=64 * 64, max_pixels=256 * 256)

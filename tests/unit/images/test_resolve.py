@@ -15,7 +15,7 @@ from server.images.inspect import HeaderLimits
 from server.images.rendition import PixelBudgets
 from server.images.rendition_cache import RenditionCache
 from server.images.resolve import ImageLimits, ImageResolver
-from server.images.tokens import QwenTokenRule
+from server.images.token_rules.qwen import QwenTokenRule
 from server.images.workers import ImageWorkers
 from server.memory import ByteBudget, Holding
 from server.metrics import Metrics

@@ -1,16 +1,14 @@
-"""How many tokens an image takes: the model's own preprocessor rule, applied to the size in the header.
+"""Qwen2-VL, Qwen2.5-VL, Qwen3-VL (MoE), Qwen3.5 (MoE): as many tiles as the picture has after resizing.
 
-Source: `smart_resize` and `get_number_of_image_patches` of transformers' Qwen2-VL image processor, which
-Qwen3-VL and Qwen3.5 share.
+Source: `smart_resize` and `get_number_of_image_patches` of transformers' Qwen2VLImageProcessor, which all of them
+share (models/qwen2_vl/image_processing_qwen2_vl.py); templates write <|vision_start|> and <|vision_end|> around.
 """
 
-import json
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Self
 
-from server.errors import ConfigError
+from server.images.token_rules.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +19,20 @@ class QwenTokenRule:
     merge: int
     min_pixels: int
     max_pixels: int
+    name: str = "qwen-vl"
+    markers: int = 2
 
     @classmethod
-    def from_file(cls, path: Path) -> Self:
-        """Read a checkpoint's preprocessor_config.json. Raises ConfigError."""
-        try:
-            config = json.loads(path.read_text())
-            size = config.get("size") or {}
-            return cls(
-                patch=int(config["patch_size"]),
-                merge=int(config["merge_size"]),
-                min_pixels=int(size.get("shortest_edge") or config["min_pixels"]),
-                max_pixels=int(size.get("longest_edge") or config["max_pixels"]),
-            )
-        except OSError as problem:
-            raise ConfigError(f"cannot read {path}: {type(problem).__name__}") from problem
-        except (ValueError, KeyError, TypeError, AttributeError) as problem:
-            raise ConfigError(f"{path} is not a preprocessor configuration of the Qwen-VL kind") from problem
+    def read(cls, checkpoint: Checkpoint) -> Self:
+        """Raises ConfigError."""
+        images = checkpoint.images
+        size = images.part("size")
+        return cls(
+            patch=images.count("patch_size"),
+            merge=images.count("merge_size"),
+            min_pixels=size.count("shortest_edge", images.optional("min_pixels")),
+            max_pixels=size.count("longest_edge", images.optional("max_pixels")),
+        )
 
     def within(self, max_pixels: int) -> Self:
         """The same with a smaller maximum."""
@@ -58,6 +53,5 @@ class QwenTokenRule:
         return columns, rows
 
     def tokens(self, width: int, height: int) -> int:
-        """Tokens of one image of `width` x `height` pixels, vision markers not counted."""
         columns, rows = self.resized(width, height)
         return (columns // self.patch // self.merge) * (rows // self.patch // self.merge)
