@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
+from server.api import estimating
 from server.api.bodies import BodyParser
 from server.api.connection import ConnectionLimits, bounded_connection
 from server.api.files.routes import make_file_routes
@@ -24,12 +25,14 @@ from server.api.routes import (
     make_routes,
     pass_on,
 )
+from server.api.surface import Surface
 from server.api.surfaces import SURFACES, wording_of
 from server.api.terms import TermsReader
 from server.crash import log_loop_fault
 from server.drain import Drain
 from server.engines.pool import EnginePool
 from server.errors import ConfigError
+from server.estimate import Estimator
 from server.images.addresses import Network
 from server.images.inspect import enable_formats
 from server.loop_turns import LoopTurns
@@ -95,14 +98,16 @@ def make_app(
         terms = TermsReader(admission.max_timeout_s)
         videos = make_videos(settings, metrics, network or Network())
         pipeline = Pipeline(images, videos, prices, allowed, gates, pool, metrics)
-        for path, surface in SURFACES.items():
-            front.endpoints[path] = CompletionEndpoint(
+        estimator = Estimator(images, videos, prices, allowed, pool)
+
+        def endpoint(surface: Surface, answering: Pipeline | Estimator) -> CompletionEndpoint:
+            return CompletionEndpoint(
                 surface,
                 limits,
                 bodies,
                 keys,
                 terms,
-                pipeline,
+                answering,
                 pool,
                 metrics,
                 budget,
@@ -110,6 +115,11 @@ def make_app(
                 drain,
                 http.keepalive_s,
             )
+
+        for path, surface in SURFACES.items():
+            front.endpoints[path] = endpoint(surface, pipeline)
+        estimates = {route: endpoint(surface, estimator) for route, surface in estimating.SURFACES.items()}
+        front.endpoints[estimating.ESTIMATE] = estimating.EstimateEndpoint(estimates)
         metrics_keys = keys if settings.auth.protect_metrics else None
         probes = make_probes(pool, scrape or metrics.exposition, metrics_keys, drain)
         app.router.routes.extend(make_routes(keys, pool) + probes)

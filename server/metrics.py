@@ -150,6 +150,10 @@ class Metrics:
             ["place", "kind"],
             registry=r,
         )
+        self.tokens = Counter(
+            "fovea_tokens", "Tokens of prompts and answers, as engines counted them", ["model", "kind"], registry=r
+        )
+        self._tokens: dict[str, tuple[Counter, ...]] = {}
         self.rejections = Counter("fovea_rejections", "Requests refused, by error code", ["code"], registry=r)
         self.limit_refusals = Counter(
             "fovea_limit_refusals",
@@ -216,6 +220,15 @@ class Metrics:
             ["engine"],
             registry=r,
         )
+
+    def count_tokens(self, model: str, prompt: int, completion: int) -> None:
+        children = self._tokens.get(model)
+        if children is None:
+            children = tuple(self.tokens.labels(model, kind) for kind in ("prompt", "completion"))
+            if len(self._tokens) < MOST_KEPT:
+                self._tokens[model] = children
+        children[0].inc(max(0, prompt))
+        children[1].inc(max(0, completion))
 
     def count_request(self, route: str, model: str, status: str, code: str) -> None:
         labels = (route, model, status, code)

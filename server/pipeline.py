@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from server.admission.gates import Gates
-from server.admission.limits.memory import Limits
+from server.admission.limits.memory import Draw, Limits
 from server.admission.price import PriceList, check_fits
 from server.domain import Answer, Cost, LoadedImage, LoadedVideo, ParsedRequest, ReadyRequest, Tenant, Terms
 from server.engines.payload import make_payload
@@ -66,6 +66,7 @@ class Pipeline:
                 await draw.decide()
             ready = make_ready(request, images, videos, cost, tenant, terms, request_id)
             notes = image_notes(images)
+            plain = not videos and not request.body.get("tools")
             request.forget()
             del images, videos
             admission = self._gates.admit(cost, tenant, request.model, terms)
@@ -77,8 +78,20 @@ class Pipeline:
                 try:
                     yield answer
                 finally:
-                    if record.prompt_tokens:
-                        draw.settle(record.prompt_tokens + record.completion_tokens)
+                    self._learn(request, tenant, cost, draw, plain)
+
+    def _learn(self, request: ParsedRequest, tenant: Tenant, cost: Cost, draw: Draw, plain: bool) -> None:
+        """From what the engine counted, where it told: for limits, metrics, and the next estimates of text, which
+        the prices of `plain` requests are made of (no videos, no tools)."""
+        record = current_record()
+        prompt, completion = record.prompt_tokens, record.completion_tokens
+        if not prompt:
+            return
+        draw.settle(prompt + completion)
+        self._metrics.count_tokens(request.model, prompt, completion)
+        if plain and (cost.image_tokens or not request.images):
+            text = prompt - cost.image_tokens
+            self._prices.calibration.observe(request.model, tenant.name, request.text_bytes, text)
 
 
 def make_ready(

@@ -37,7 +37,11 @@ class PriceList:
 
     def price(self, request: ParsedRequest, images: Sequence[LoadedImage]) -> Cost:
         tokens = sum(self.image_tokens(request.model, images)) if images else 0
-        return Cost(tokens, self.calibration.tokens(request.model, request.text_bytes), request.max_tokens or 0)
+        return self.price_of(request.model, tokens, request)
+
+    def price_of(self, model: str, image_tokens: int, request: ParsedRequest) -> Cost:
+        text = self.calibration.tokens(model, request.text_bytes)
+        return Cost(image_tokens, text, request.max_tokens or 0)
 
 
 def check_fits(cost: Cost, context: int | None, request: ParsedRequest | None = None) -> None:

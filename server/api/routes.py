@@ -34,6 +34,7 @@ from server.errors import (
     UnknownRoute,
     WrongMethod,
 )
+from server.estimate import Estimator
 from server.loop_turns import LoopTurns
 from server.memory import ByteBudget, Holding
 from server.metrics import Metrics
@@ -63,7 +64,7 @@ class CompletionEndpoint:
         bodies: BodyParser,
         keys: KeyRing,
         terms: TermsReader,
-        pipeline: Pipeline,
+        pipeline: Pipeline | Estimator,
         pool: EnginePool,
         metrics: Metrics,
         budget: ByteBudget,

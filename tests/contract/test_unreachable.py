@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from server.api.estimating import ESTIMATE
 from server.api.surfaces import SURFACES
 from server.engine.launch import find_python
 from tests.conftest import Stack
 from tests.contract.conftest import Target
 from tests.contract.vllm_routes import FRAMEWORK_ROUTES, ROUTES
 
-SERVED = {*SURFACES, "/v1/models", "/metrics"}
+SERVED = {*SURFACES, ESTIMATE, "/v1/models", "/metrics"}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # How vLLM's sources name a path: methods of its routers and applications, and Starlette's Mount.
 NAMING = frozenset(
@@ -45,7 +46,7 @@ def test_no_spelling_of_a_path_leads_there(target: Target, path: str, spelling: 
 
 
 def test_what_is_served_answers_no_other_method(target: Target) -> None:
-    for path in SURFACES:
+    for path in (*SURFACES, ESTIMATE):
         for method in METHODS:
             if method != "POST":
                 assert target.http.request(method, path).status_code == 405, (method, path)
