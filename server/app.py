@@ -80,7 +80,7 @@ def make_app(
     keys = make_keys(settings, jwks, allowances)
     key_file = make_key_file(settings, keys, metrics, allowances)
     files, sweeper = make_files(settings, metrics)
-    allowed = make_limits(settings.limits, metrics)
+    allowed = make_limits(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

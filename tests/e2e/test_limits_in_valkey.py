@@ -381,8 +381,8 @@ def is_ready(url: str) -> bool:
 def test_a_gateway_starts_without_its_store_and_never_tells_its_password(
     program: str, engine_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = {"store_url": f"redis://user:SECRET@127.0.0.1:{free_port()}/0", "tenant": {"requests": 1}}
-    with gateway(engine_url, limits=limits) as url:
+    limits = {"store_url": f"redis://user:SECRET@127.0.0.1:{free_port()}/0", "tenant": {"requests": 2}}
+    with gateway(engine_url, limits=limits, admission={"gateways": 2}) as url:
         assert [ask(url).status_code for _ in range(2)] == [200, 429]
         assert metric(url, "fovea_limit_store_up") == 0
     assert "the store of limits is lost (connection" in caplog.text

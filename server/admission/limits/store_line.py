@@ -79,9 +79,16 @@ class StoreLine:
     """Carries operations out in the order in which they were given. `gateways` share the store, when last seen."""
 
     def __init__(
-        self, connect: Callable[[], Connection], prefix: str, timeout_s: float, lease_s: float, metrics: Metrics
+        self,
+        connect: Callable[[], Connection],
+        prefix: str,
+        timeout_s: float,
+        lease_s: float,
+        metrics: Metrics,
+        gateways: int = 1,
     ) -> None:
-        """A gateway that says nothing for `lease_s` has gone, and with it the places of its requests."""
+        """A gateway that says nothing for `lease_s` has gone, and with it the places of its requests. `gateways`
+        are there until the store says how many."""
         self._connect = connect
         self._prefix = prefix
         self._timeout_s = timeout_s
@@ -98,7 +105,7 @@ class StoreLine:
         self._lost_before = False
         self._task: asyncio.Task[None] | None = None
         self.up = False
-        self.gateways = 1
+        self.gateways = gateways
         metrics.limit_store_up.set(0)
 
     async def start(self) -> None:
