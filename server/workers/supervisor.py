@@ -48,6 +48,7 @@ class Worker:
     told: asyncio.Event = field(default_factory=asyncio.Event)
     samples: Samples = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+    leaving: bool = False
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -186,6 +187,7 @@ class Supervisor:
                     return
                 old, self._current[number] = self._current.get(number), new
                 if old is not None:
+                    old.leaving = True
                     send(old, signal.SIGTERM)
             log.info("%d workers were replaced", self._crew.count)
         finally:
@@ -193,11 +195,13 @@ class Supervisor:
 
     def _stop(self, number: int) -> None:
         """They all close the listener once they have drained: ours would let callers wait there for nobody."""
+        again = self._stopping.is_set()
         self._stopping.set()
         for listener in self._listeners:
             listener.close()
         for worker in self._alive:
-            send(worker, number)
+            if again or not worker.leaving:  # a second signal would cut off what it still runs
+                send(worker, number)
 
     async def _wait_for_all(self) -> int:
         """Their exit codes in one: 0, or 1 where one did not end in order or in time."""

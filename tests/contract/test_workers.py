@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,6 +147,20 @@ def test_all_finish_what_they_have_begun_when_told_to_stop() -> None:
         assert set(load.statuses) == {200}
         assert now.engine.cancelled == 0
         assert set(load.lost) <= {"ConnectError"}  # nobody listens any more
+
+
+def test_a_worker_that_is_being_replaced_finishes_what_it_has_when_all_stop() -> None:
+    with scene(FOVEA_HTTP__DRAIN_GRACE_S="0") as now, ThreadPoolExecutor(1) as pool:
+        now.engine.go.clear()
+        asked = pool.submit(now.ask)
+        wait_until(lambda: len(now.engine.chats) == 1)
+        now.gateway.process.send_signal(signal.SIGHUP)
+        now.gateway.wait_for("2 workers were replaced", 30)
+        now.gateway.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: len(now.workers()) == 1)
+        now.engine.go.set()
+        assert asked.result().status_code == 200
+        assert now.gateway.finish(30) == 0
 
 
 def test_no_worker_outlives_who_looks_after_it() -> None:
