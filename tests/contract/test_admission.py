@@ -1,6 +1,7 @@
 """The gate as callers meet it: who is served first, who is told to wait, and that whatever was held comes back."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -249,6 +250,24 @@ def test_callers_that_leave_give_back_what_they_held(engine: FakeEngine, engine_
             with pytest.raises(httpx2.TimeoutException):
                 httpx2.post(url + CHAT, json=chat(stream=stream), timeout=0.3)
             wait_until(lambda: metric(url, HELD) == metric(url, PLACES) == 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_ends_at_its_deadline_wherever_it_is_then(
+    engine: FakeEngine, engine_url: str, stream: bool
+) -> None:
+    """The fake engine waits before a whole answer, and in a stream after its first event."""
+    engine.go.clear()
+    with small_gateway(engine_url) as url:
+        headers = {"x-request-timeout": "0.5"}
+        answer = httpx2.post(url + CHAT, json=chat(stream=stream), headers=headers, timeout=20)
+        last = answer.text.strip().split("\n\n")[-1].removeprefix("data: ")
+        assert answer.status_code == (200 if stream else 504)
+        assert json.loads(last)["error"]["code"] == "deadline_exceeded"
+        wait_until(lambda: metric(url, HELD) == metric(url, PLACES) == 0)
+        engine.go.set()
+        wait_until(lambda: engine.cancelled == 1)
+        assert ask(url).status_code == 200
 
 
 def telling(usage: float, running: int, waiting: int) -> str:
