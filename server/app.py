@@ -31,7 +31,6 @@ from server.api.terms import TermsReader
 from server.crash import log_loop_fault
 from server.drain import Drain
 from server.engines.pool import EnginePool
-from server.errors import ConfigError
 from server.estimate import Estimator
 from server.images.addresses import Network
 from server.images.inspect import enable_formats
@@ -41,7 +40,7 @@ from server.metrics import Metrics
 from server.pipeline import Pipeline
 from server.settings import HttpSettings, Settings
 from server.wiring.admission import make_gates
-from server.wiring.engines import make_pool
+from server.wiring.engines import check_engines, make_pool
 from server.wiring.files import make_files
 from server.wiring.images import make_images, make_videos
 from server.wiring.keys import make_allowances, make_jwks, make_key_file, make_keys
@@ -68,10 +67,7 @@ def make_app(
     Raises ConfigError where the settings cannot work.
     """
     drain = drain or Drain()
-    if not settings.engines.urls and not settings.engines.pools:
-        raise ConfigError(
-            "no engine is named: give --engine URL, or set FOVEA_ENGINES__URLS or FOVEA_ENGINES__POOLS"
-        )
+    check_engines(settings.engines)
     prices = make_prices(settings.admission)
     enable_formats(frozenset(settings.images.formats))
     metrics = metrics or Metrics()

@@ -312,15 +312,25 @@ def check_url(url: str) -> str:
 EngineUrl = Annotated[str, AfterValidator(check_url)]
 
 
+class KubernetesSettings(Section):
+    """Where a pool's engines are a Kubernetes service's endpoints."""
+
+    service: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="name of the service")
+    namespace: str | None = Field(None, description="of the service; none: the pod's own")
+    port: str = Field("http", description="its port, by name or number")
+    kubeconfig: Path | None = Field(None, description="how to reach the API server; none: as a pod does")
+
+
 class EnginePoolSettings(Section):
     """One of `engines.pools`: engines that are found in one way, and serve alike."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,31}$", description="what its engines are named after")
     urls: tuple[EngineUrl, ...] = Field((), description="base URLs of its engines")
     dns: str | None = Field(None, description="or http://NAME:PORT, whose every address is an engine")
+    kubernetes: KubernetesSettings | None = Field(None, description="or a service, whose ready endpoints are")
     models: tuple[str, ...] = Field((), description="the only models taken from it; none: all that it serves")
     weight: float = Field(1, ge=0, description="its part of the tenants, where several pools serve a model")
-    most: int = Field(64, gt=0, le=1024, description="engines that are taken from DNS, at most")
+    most: int = Field(64, gt=0, le=1024, description="engines that are taken from these, at most")
 
     @field_validator("dns")
     @classmethod
@@ -334,8 +344,8 @@ class EnginePoolSettings(Section):
 
     @model_validator(mode="after")
     def is_found_in_one_way(self) -> Self:
-        if sum(map(bool, (self.urls, self.dns))) != 1:
-            raise ValueError(f"the pool '{self.name}' needs one of urls and dns")
+        if sum(map(bool, (self.urls, self.dns, self.kubernetes))) != 1:
+            raise ValueError(f"the pool '{self.name}' needs one of urls, dns and kubernetes")
         return self
 
 

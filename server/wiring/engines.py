@@ -1,16 +1,19 @@
 """Builds the pool of engines out of the settings."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from server.engines.client import EngineClient, EngineTimeouts
 from server.engines.discovery.dns import DnsSource
+from server.engines.discovery.kubernetes import OWN_NAMESPACE, KubernetesSource
 from server.engines.discovery.source import Source, WrittenSource
 from server.engines.group import Group
 from server.engines.health import HealthRules
 from server.engines.held import HeldRules
 from server.engines.pool import EnginePool
 from server.engines.retry_budget import RetryBudget
+from server.errors import ConfigError
 from server.loop_turns import LoopTurns
 from server.metrics import Metrics
 from server.settings import EnginePoolSettings, EngineSettings
@@ -49,6 +52,21 @@ def make_pool(engines: EngineSettings, metrics: Metrics, turns: LoopTurns) -> En
     )
 
 
+def check_engines(engines: EngineSettings) -> None:
+    """Raises ConfigError where the settings cannot work here."""
+    if not engines.urls and not engines.pools:
+        raise ConfigError(
+            "no engine is named: give --engine URL, or set FOVEA_ENGINES__URLS or FOVEA_ENGINES__POOLS"
+        )
+    for pool in engines.pools:
+        if pool.kubernetes is None:
+            continue
+        if find_spec("kubernetes_asyncio") is None:
+            raise ConfigError("a pool of a Kubernetes service needs more packages: pip install 'fovea[kubernetes]'")
+        if pool.kubernetes.namespace is None and not OWN_NAMESPACE.exists():
+            raise ConfigError(f"the pool '{pool.name}' needs the namespace of its service: this is no pod")
+
+
 def make_groups(engines: EngineSettings) -> Iterator[Group]:
     if engines.urls:
         yield Group(NAMELESS, WrittenSource(engines.urls))
@@ -61,4 +79,6 @@ def make_source(pool: EnginePoolSettings) -> Source:
     if pool.dns is not None:
         parts = urlsplit(pool.dns)
         return DnsSource(parts.hostname or "", parts.port or 80, pool.most)
+    if (service := pool.kubernetes) is not None:
+        return KubernetesSource(service.service, service.port, pool.most, service.namespace, service.kubeconfig)
     return WrittenSource(pool.urls)
