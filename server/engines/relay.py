@@ -64,6 +64,7 @@ class Relay:
         engine = self._engine
         engine.running -= 1
         failure = problem if problem is not None else self._answer.failure
+        # A failure of ours, as when we are told to stop, is not the engine's.
         if isinstance(failure, EngineError) and not isinstance(failure, TotalTimeout):
             self._pool.doubt(engine)
             self._pool.blame(engine)

@@ -109,6 +109,16 @@ def test_an_engine_that_fails_what_others_can_do_is_put_out_although_it_answers_
         assert len(two.chats) == 60
 
 
+def test_an_engine_that_breaks_off_its_answers_is_put_out_although_it_answers_probes() -> None:
+    with pair(eject_failures=3) as (one, _, url):
+        one.die_after = 2
+        said = [ask(url, n, stream=True).text for n in range(40)]
+        assert 3 <= sum("engine_failed" in text for text in said) <= 20
+        assert metric(url, 'fovea_engine_ejections_total{engine="engine-0"}') >= 1
+        assert metric(url, 'fovea_engine_ejections_total{engine="engine-1"}') == 0
+        assert ready(url, "engine-1")
+
+
 def test_never_more_engines_are_put_out_than_may_be() -> None:
     with pair(eject_failures=1, eject_most=0.4, retry_floor=100) as (one, _, url):
         one.fail = 500
