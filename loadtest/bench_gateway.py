@@ -32,6 +32,7 @@ STAGES = {
     "read body": "server.api.routes:read_body",
     "base64": "server.api.splice:cut",
     "parse": "server.api.bodies:parse_around_pictures",
+    "parse, apart": "server.api.bodies:parse_pictures_apart",
     "base64, apart": "server.images.resolve:decode_data_url",
     "check": "server.images.resolve:inspect_image",
     "digest": "server.images.resolve:identify",

@@ -90,7 +90,7 @@ def make_app(
         budget = ByteBudget(http.max_bytes_in_flight, http.bytes_wait_s, metrics.bytes_in_flight)
         images = make_images(settings.images, pixel_rule(prices), files, metrics, budget, network or Network())
         limits = BodyLimits(http.max_body, http.body_timeout_s)
-        bodies = BodyParser()
+        bodies = BodyParser(turns)
         terms = TermsReader(admission.max_timeout_s)
         videos = make_videos(settings, metrics, network or Network())
         pipeline = Pipeline(images, videos, prices, allowed, gates, pool, metrics)

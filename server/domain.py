@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from server.allowance import Subject
 from server.errors import GatewayError
-from server.marks import make_nonce
 
 Json = dict[str, Any]
 Route = Literal["chat", "completions", "responses", "tokenize", "detokenize"]
@@ -82,7 +81,7 @@ class ImageSource:
 class ParsedRequest:
     """A request of known shape. `body` is ours alone: nobody else holds a reference to it.
 
-    `nonce` is what the marks of its images are made of (`server.marks`).
+    `nonce` is what the marks of its images were made of (`server.marks`), where any were made.
     """
 
     route: Route
@@ -93,7 +92,7 @@ class ParsedRequest:
     images: tuple[ImageSource, ...]
     body: Json
     videos: tuple[ImageSource, ...] = ()
-    nonce: str = field(default_factory=make_nonce, compare=False)
+    nonce: str = field(default="", compare=False)
 
     def forget(self) -> None:
         """Let go of everything large: the engine's payload has been made of it."""

@@ -18,6 +18,7 @@ A run must be what we would encode its bytes to: then it can be forwarded as it 
 
 from collections.abc import Callable
 from dataclasses import replace
+from sys import maxsize
 
 import pybase64
 
@@ -39,15 +40,21 @@ MOST_LOOKS = 64
 
 def parse_around_pictures(parse: Parse, raw: Raw, least_chars: int = LEAST_CHARS) -> ParsedRequest:
     """What `parse` makes of `raw`, or raises; images that were cut out are `inline` in their sources."""
-    if find_run(raw, 0) < 0:
-        return parse(raw)
+    return parse_pictures_apart(parse, raw, least_chars) or parse(raw)
+
+
+def parse_pictures_apart(
+    parse: Parse, raw: Raw, least_chars: int = LEAST_CHARS, most_rest: int = maxsize
+) -> ParsedRequest | None:
+    """The same where pictures can be cut out, and at most `most_rest` bytes are left to parse; None elsewhere."""
+    if len(raw) < least_chars or find_run(raw, 0) < 0:
+        return None
     nonce = make_nonce()
     rest, runs = cut(raw, nonce, least_chars)
-    if runs:
-        request = parse_rest(parse, rest, nonce)
-        if request is not None and claim(request.images, runs, nonce):
-            return request
-    return parse(raw)
+    if not runs or len(rest) > most_rest:
+        return None
+    request = parse_rest(parse, rest, nonce)
+    return request if request is not None and claim(request.images, runs, nonce) else None
 
 
 def parse_rest(parse: Parse, rest: Raw, nonce: str) -> ParsedRequest | None:

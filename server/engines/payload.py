@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 import orjson
 
 from server.domain import ImageSource, LoadedImage, LoadedVideo, MediaSlot, ParsedRequest, Payload, Route
-from server.marks import make_mark, split_at_marks
+from server.marks import make_mark, make_nonce, split_at_marks
 
 Media = LoadedImage | LoadedVideo
 NAMING_ROUTES: Collection[Route] = ("chat", "responses")
@@ -22,9 +22,12 @@ def make_payload(request: ParsedRequest, media: Sequence[Media]) -> tuple[Payloa
     `media` are the request's images and then its videos. The slots are of those that may be sent by name alone.
     """
     sources = (*request.images, *request.videos)
+    if not sources:
+        return (orjson.dumps(request.body),), ()
+    nonce = request.nonce or make_nonce()
     for number, (source, each) in enumerate(zip(sources, media, strict=True)):
-        write_media(source, each, make_mark(request.nonce, number))
-    first, rest = split_at_marks(orjson.dumps(request.body), request.nonce)
+        write_media(source, each, make_mark(nonce, number))
+    first, rest = split_at_marks(orjson.dumps(request.body), nonce)
     # Ours alone could have put a mark elsewhere: never let one out.
     if sorted(number for number, _ in rest) != list(range(len(media))):
         raise RuntimeError("the marks of a payload are not those of its images")

@@ -16,6 +16,7 @@ from server.images.inspect import HeaderLimits, InspectedImage, inspect_image
 from server.images.rendition import PixelBudgets, Plan, make_plan, render
 from server.images.rendition_cache import RenditionCache
 from server.images.shared_fetches import SharedFetches
+from server.images.structure import is_looked_at_in_no_time
 from server.images.workers import ImageWorkers
 from server.memory import Holding
 from server.metrics import Metrics
@@ -98,7 +99,10 @@ class ImageResolver:
         owner = tenant.name if self._isolate else None
         try:
             origin, data = await self._read(source, tenant, owner, holding)
-            seen, digest, plan, encoded = await self._checks.run(lambda: self._check(source, data, owner))
+            if source.inline is not None and is_looked_at_in_no_time(data):  # a thread would cost more
+                seen, digest, plan, encoded = self._check(source, data, owner)
+            else:
+                seen, digest, plan, encoded = await self._checks.run(lambda: self._check(source, data, owner))
             self._add(totals, len(data), seen)
             if plan.notes:
                 image = await self._bring_down(data, seen, digest, plan, owner, holding)

@@ -25,8 +25,11 @@ class ImageWorkers:
         """Raises BusyError where no thread comes free in time, ImageError where the work takes too long."""
         until = asyncio.get_running_loop().time() + self._deadline_s
         try:
-            async with asyncio.timeout_at(until):
+            if not self._places.locked():
                 await self._places.acquire()
+            else:
+                async with asyncio.timeout_at(until):
+                    await self._places.acquire()
         except TimeoutError as problem:
             raise BusyError("Too many images are being worked on: try again later.") from problem
         working = asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -15,6 +15,7 @@ from server.domain import Cost, LoadedImage, Payload, ReadyRequest
 from server.engines.client import EngineClient, EngineTimeouts
 from server.engines.payload import make_payload, name_instead
 from server.loop_turns import LoopTurns
+from server.marks import make_nonce
 from server.permit import issue
 from tests.fakes.serve import serving
 from tests.unit.engines.parsed import parsed
@@ -31,6 +32,7 @@ def test_base64_is_sent_as_the_very_bytes_that_came() -> None:
 
 def test_the_engines_address_of_an_image_is_ours_even_where_the_caller_writes_a_mark() -> None:
     request = parsed("https://a.example/1")
+    request = replace(request, nonce=make_nonce())
     request.body["user"] = request.nonce + "000000"
     with pytest.raises(RuntimeError, match="marks"):
         make_payload(request, [LoadedImage("d" * 64, "image/png", 1, 1, b"QUJD")])

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from server.errors import ImageError
-from server.images.structure import MOST_CHUNKS, MOST_SEGMENTS, MOST_SUB_BLOCKS, check_outline, color_table_bytes
+from server.images.structure import (
+    MOST_CHUNKS,
+    MOST_QUICK_BYTES,
+    MOST_SEGMENTS,
+    MOST_SUB_BLOCKS,
+    check_outline,
+    color_table_bytes,
+    is_looked_at_in_no_time,
+)
 from tests.pictures import noise, picture, png_chunk
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -111,3 +119,23 @@ def test_scans_are_counted_where_libjpeg_would_decode_them() -> None:
     ):
         with pytest.raises(ImageError, match="scans"):
             check_outline(other[:-2] + scans + other[-2:], 1)
+
+
+def test_only_a_plain_jpeg_with_a_short_head_is_looked_at_in_no_time() -> None:
+    plain = noise("JPEG", (300, 200))
+    assert is_looked_at_in_no_time(plain)
+    filler = b"\xff\xe1\xff\xff" + b"\xff\xc0" * 32766 + b"x"  # one that claims what it holds, and is long
+    many = b"\xff\xfe\x00\x04ab" * 40
+    progressive = io.BytesIO()
+    Image.open(io.BytesIO(plain)).save(progressive, "JPEG", progressive=True)
+    others = [
+        plain[:2] + filler + plain[2:],
+        plain[:2] + many + plain[2:],
+        plain + bytes(MOST_QUICK_BYTES),
+        plain[:30],
+        progressive.getvalue(),
+        noise("PNG", (30, 20)),
+        plain.replace(b"\xff\xda\x00\x0c\x03", b"\xff\xda\x00\x0c\x01"),
+        b"",
+    ]
+    assert [is_looked_at_in_no_time(data) for data in others] == [False] * len(others)
