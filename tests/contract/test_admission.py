@@ -219,8 +219,9 @@ def test_a_stream_holds_its_place_until_its_end(engine: FakeEngine, engine_url: 
             frames = answer.iter_raw()
             assert next(frames)
             assert ask(url).json()["error"]["code"] == "queue_full"
-            # The question (24 bytes are 6 tokens), 8 of an answer, and 569 of any request with this engine's state.
-            assert metric(url, HELD) == 6 + 8 + round(2.5 * 621_226 / 2730)
+            # The question (24 bytes are 6 tokens) and its template's 8, 8 of an answer, and 569 of any request with
+            # this engine's state.
+            assert metric(url, HELD) == 6 + 8 + 8 + round(2.5 * 621_226 / 2730)
             engine.go.set()
             assert b"[DONE]" in b"".join(frames)
         wait_until(lambda: metric(url, HELD) == metric(url, PLACES) == 0)
