@@ -426,6 +426,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def limited_keys_are_asked_for(self) -> Self:
+        if self.limits.key != BudgetSettings() and not self.asks_for_keys:
+            raise ValueError("limits.key counts keys, and none is asked for: set limits.tenant, for all together")
+        return self
+
+    @model_validator(mode="after")
     def the_largest_request_fits(self) -> Self:
         # A fetched image is held twice while its fetch ends, and a re-encoded one until its rendition is made.
         images = min(self.images.max_count * self.images.max_bytes, self.images.max_request_bytes)

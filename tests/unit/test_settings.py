@@ -87,6 +87,14 @@ def test_a_plain_key_among_the_hashes_is_refused_and_not_quoted(
     assert "SECRET" not in str(caught.value)
 
 
+def test_limits_of_keys_that_nobody_is_asked_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOVEA_LIMITS__KEY__REQUESTS", "60")
+    with pytest.raises(ConfigError, match=r"limits\.tenant"):
+        read_settings()
+    monkeypatch.setenv("FOVEA_AUTH__KEYS_FILE", "keys.yaml")
+    assert read_settings().limits.key.requests == 60
+
+
 def test_metrics_that_nobody_could_read_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOVEA_AUTH__PROTECT_METRICS", "true")
     with pytest.raises(ConfigError, match=r"set auth\.keys_file"):
