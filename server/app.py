@@ -38,7 +38,8 @@ from server.loop_turns import LoopTurns
 from server.memory import ByteBudget
 from server.metrics import Metrics
 from server.pipeline import Pipeline
-from server.settings import HttpSettings, Settings
+from server.setting_sections.http import HttpSettings
+from server.settings import Settings
 from server.wiring.admission import make_gates
 from server.wiring.engines import check_engines, make_pool
 from server.wiring.files import make_files

@@ -21,7 +21,9 @@ from server.errors import ConfigError
 from server.logs import configure_logs
 from server.metrics import ACROSS_WORKERS, Metrics
 from server.serving import GatewayServer
-from server.settings import PREFIX, LimitSettings, LogSettings, Settings, read_settings
+from server.setting_sections.admission import LimitSettings
+from server.setting_sections.logs import LogSettings
+from server.settings import PREFIX, Settings, read_settings
 from server.together import Together, run_together
 from server.tuning import tune_process
 from server.workers.control import WorkerControl

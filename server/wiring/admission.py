@@ -5,7 +5,7 @@ from server.admission.gate import GateRules
 from server.admission.gates import Gates
 from server.engines.pool import EnginePool
 from server.metrics import Metrics
-from server.settings import AdmissionSettings
+from server.setting_sections.admission import AdmissionSettings
 
 
 def make_gates(settings: AdmissionSettings, processes: int, pool: EnginePool, metrics: Metrics) -> Gates:

@@ -16,7 +16,7 @@ from server.engines.retry_budget import RetryBudget
 from server.errors import ConfigError
 from server.loop_turns import LoopTurns
 from server.metrics import Metrics
-from server.settings import EnginePoolSettings, EngineSettings
+from server.setting_sections.engines import EnginePoolSettings, EngineSettings
 
 # What engines of `engines.urls` are called: engine-0, engine-1, ...
 NAMELESS = "engine"

@@ -9,7 +9,8 @@ from server.files.store import FileStore
 from server.files.sweep import Sweeper
 from server.files.upload import FileLimits
 from server.metrics import Metrics
-from server.settings import FileSettings, Settings
+from server.setting_sections.media import FileSettings
+from server.settings import Settings
 
 
 def make_files(settings: Settings, metrics: Metrics) -> tuple[FileStore | None, Sweeper | None]:

@@ -15,7 +15,8 @@ from server.images.videos import VideoLimits, VideoResolver
 from server.images.workers import ImageWorkers
 from server.memory import ByteBudget
 from server.metrics import Metrics
-from server.settings import ImageSettings, Settings
+from server.setting_sections.media import ImageSettings
+from server.settings import Settings
 
 
 def make_images(

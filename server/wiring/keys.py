@@ -9,7 +9,9 @@ from server.admission.oidc import TokenRules, TokenVerifier
 from server.allowance import Budgets
 from server.domain import Tenant
 from server.metrics import Metrics
-from server.settings import LimitSettings, OidcSettings, Settings
+from server.setting_sections.admission import LimitSettings
+from server.setting_sections.auth import OidcSettings
+from server.settings import Settings
 
 
 def make_allowances(limits: LimitSettings) -> Allowances:

@@ -5,7 +5,7 @@ import logging
 from server.admission.price import PriceList
 from server.images.token_rules.choose import read_rule
 from server.images.token_rules.qwen import QwenTokenRule
-from server.settings import AdmissionSettings
+from server.setting_sections.admission import AdmissionSettings
 from server.token_rule import TokenRule
 
 log = logging.getLogger("fovea")
