@@ -57,15 +57,20 @@ class GatewayServer(uvicorn.Server):
         elif sig == signal.SIGTERM:
             self._grace_ends = time.monotonic() + self._grace_s
         self._drain.begin()
+        self._close_behind_answers()
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second."""
         ended = await super().on_tick(counter)
         if not self._drain.draining:
             return ended
+        self._close_behind_answers()
+        return ended or self._now.is_set() or time.monotonic() >= self._grace_ends
+
+    def _close_behind_answers(self) -> None:
+        """Told anew each second, since uvicorn makes these headers anew."""
         if CLOSE not in self.server_state.default_headers:
             self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
-        return ended or self._now.is_set() or time.monotonic() >= self._grace_ends
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._drain.begin()
