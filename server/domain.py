@@ -81,6 +81,8 @@ class ImageSource:
 class ParsedRequest:
     """A request of known shape. `body` is ours alone: nobody else holds a reference to it.
 
+    `text_bytes` are sure to be in a prompt; `extra_bytes` are what its template may write besides (tools, calls,
+    thoughts). A batch has several `prompts`, which share `text_bytes`, and `answers` in all.
     `nonce` is what the marks of its images were made of (`server.marks`), where any were made.
     """
 
@@ -92,6 +94,9 @@ class ParsedRequest:
     images: tuple[ImageSource, ...]
     body: Json
     videos: tuple[ImageSource, ...] = ()
+    extra_bytes: int = 0
+    prompts: int = 1
+    answers: int = 1
     nonce: str = field(default="", compare=False)
 
     def forget(self) -> None:
@@ -187,7 +192,7 @@ class Answer:
 
     `image_notes` say which images were changed before the engine saw them ("0=downscaled; 2=first-frame");
     `limit_headers` what the caller has left. `failure` is what ended it after it had begun, told to the engine's
-    record when the answer is given back.
+    record when the answer is given back. `events` of a stream have been sent on.
     """
 
     status: int
@@ -198,3 +203,4 @@ class Answer:
     whole: bytes | None = None
     limit_headers: RawHeaders = ()
     failure: GatewayError | None = None
+    events: int = 0

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from select import PIPE_BUF
 from typing import Any, Literal, TextIO
 
 from server.audit_file import AuditFile
@@ -144,8 +145,17 @@ class LogFiles:
 
 
 def write_to(stream: TextIO) -> Callable[[list[bytes]], None]:
+    """Whole lines, and no more at once than a pipe takes in one piece: several workers may write to it."""
+
     def write(lines: list[bytes]) -> None:
-        stream.write(b"".join(lines).decode())
+        piece = bytearray()
+        for line in lines:
+            if piece and len(piece) + len(line) > PIPE_BUF:
+                stream.write(piece.decode())
+                stream.flush()
+                piece.clear()
+            piece += line
+        stream.write(piece.decode())
         stream.flush()
 
     return write

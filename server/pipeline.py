@@ -66,7 +66,7 @@ class Pipeline:
                 await draw.decide()
             ready = make_ready(request, images, videos, cost, tenant, terms, request_id)
             notes = image_notes(images)
-            plain = not videos and not request.body.get("tools")
+            plain = not videos and not request.extra_bytes and request.prompts == 1
             request.forget()
             del images, videos
             admission = self._gates.admit(cost, tenant, request.model, terms)
@@ -78,14 +78,20 @@ class Pipeline:
                 try:
                     yield answer
                 finally:
-                    self._learn(request, tenant, cost, draw, plain)
+                    self._learn(request, tenant, cost, draw, plain, answer.events)
 
-    def _learn(self, request: ParsedRequest, tenant: Tenant, cost: Cost, draw: Draw, plain: bool) -> None:
+    def _learn(
+        self, request: ParsedRequest, tenant: Tenant, cost: Cost, draw: Draw, plain: bool, events: int
+    ) -> None:
         """From what the engine counted, where it told: for limits, metrics, and the next estimates of text, which
-        the prices of `plain` requests are made of (no videos, no tools)."""
+        the prices of `plain` requests are made of (one prompt, no videos, no tools).
+
+        Where it did not, and nothing was drawn for the answer, each of a stream's events counts as a token."""
         record = current_record()
         prompt, completion = record.prompt_tokens, record.completion_tokens
         if not prompt:
+            if events and not cost.max_tokens:
+                draw.settle(cost.total + events)
             return
         draw.settle(prompt + completion)
         self._metrics.count_tokens(request.model, prompt, completion)

@@ -40,8 +40,8 @@ class PriceList:
         return self.price_of(request.model, tokens, request)
 
     def price_of(self, model: str, image_tokens: int, request: ParsedRequest) -> Cost:
-        text = self.calibration.tokens(model, request.text_bytes)
-        return Cost(image_tokens, text, request.max_tokens or 0)
+        text = self.calibration.tokens(model, request.text_bytes + request.extra_bytes)
+        return Cost(image_tokens, text, (request.max_tokens or 0) * request.answers)
 
 
 def check_fits(cost: Cost, context: int | None, request: ParsedRequest | None = None) -> None:
@@ -49,12 +49,16 @@ def check_fits(cost: Cost, context: int | None, request: ParsedRequest | None = 
 
     Raises ContextTooLong with the arithmetic.
     """
-    text = request.text_bytes if request is not None and request.route in PROMPTS else 0
+    text, answer = 0, cost.max_tokens
+    if request is not None and request.route in PROMPTS:
+        # Each prompt of a batch has the context to itself, and so has each answer. The longest is no shorter than
+        # the mean.
+        text, answer = request.text_bytes // request.prompts, answer // request.answers
     least_text = math.ceil(text / MOST_BYTES_PER_TOKEN)
-    least = cost.image_tokens + cost.max_tokens + least_text
+    least = cost.image_tokens + answer + least_text
     if context is None or least <= context:
         return
-    said, exact = f"The images take {cost.image_tokens} tokens and max_tokens asks for {cost.max_tokens}", least
+    said, exact = f"The images take {cost.image_tokens} tokens and max_tokens asks for {answer}", least
     if least - least_text > context:
         exact, before = least - least_text, ", before any text"
     else:

@@ -1,6 +1,7 @@
 """POST /v1/estimate: a request as it would be sent to another route; `?route=` says which, else its fields do."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from urllib.parse import parse_qs
 
@@ -34,8 +35,16 @@ PARSERS: Mapping[str, Callable[[Raw], ParsedRequest]] = {
     "responses": partial(parse_request, "responses"),
     "messages": parse_messages_request,
 }
+
+
+def parse_to_estimate(parse: Callable[[Raw], ParsedRequest], raw: Raw) -> ParsedRequest:
+    """An estimate comes in one piece, whatever the request would be answered with."""
+    return replace(parse(raw), stream=False)
+
+
 SURFACES: Mapping[str, Surface] = {
-    route: Surface("estimate", parse, OpenAIWording()) for route, parse in PARSERS.items()
+    route: Surface("estimate", partial(parse_to_estimate, parse), OpenAIWording())
+    for route, parse in PARSERS.items()
 }
 
 

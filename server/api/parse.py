@@ -12,6 +12,7 @@ import orjson
 
 from server.api.parsing import chat, completions, responses, tokenize
 from server.api.parsing.bounds import check_bounds
+from server.api.parsing.extras import measure_extras
 from server.api.parsing.fields import read_max_tokens, read_model, read_stream, refuse_fields
 from server.domain import ImageSource, Json, ParsedRequest, Raw, Route
 from server.errors import MalformedBody
@@ -50,7 +51,12 @@ def parse_request(route: Route, raw: Raw) -> ParsedRequest:
     images = tuple(source for source in sources if source.shape != "video")
     videos = tuple(source for source in sources if source.shape == "video")
     max_tokens = read_max_tokens(body, shape.max_tokens)
-    return ParsedRequest(route, model, stream, max_tokens, text_bytes, images, body, videos)
+    prompts = completions.count_prompts(body["prompt"]) if route == "completions" else 1
+    answers = prompts * (body.get("n") or 1)
+    extra = measure_extras(body)
+    return ParsedRequest(
+        route, model, stream, max_tokens, text_bytes, images, body, videos, extra, prompts, answers
+    )
 
 
 def parse_json(raw: Raw) -> Json:

@@ -80,6 +80,7 @@ async def send_frames(
                     continue
             await send({"type": "http.response.body", "body": frame, "more_body": True})
             events += frame.count(END_OF_EVENT)
+            answer.events = events
             if USAGE in frame:
                 counted = frame
             # Callers hang up as soon as they have read this, which is not leaving early.

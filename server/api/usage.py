@@ -1,13 +1,17 @@
 """What an engine counts in its answer, in whichever words it is told: tokens of the prompt and of the answer."""
 
+import json
 from typing import Any
 
 import orjson
 
 from server.domain import Json
 
-# Longer ones are full of log probabilities, and take longer to parse than their count is worth.
+# Longer ones are full of log probabilities, and take longer to parse than their count is worth: only the count is
+# read then, so many bytes of it.
 MOST_BYTES = 256 * 1024
+COUNT_BYTES = 4096
+COUNT = b'"usage":'
 NAMES = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
 
 Usage = tuple[int, int]
@@ -17,7 +21,7 @@ def read_usage(told: bytes) -> Usage | None:
     """Of a whole answer, or of events of a stream the last that says it. Only where the engine itself writes it
     is looked: what a model or a caller wrote may look the same."""
     if len(told) > MOST_BYTES:
-        return None
+        return last_usage(told)
     if not told.startswith((b"data:", b"event:", b":")):
         return usage_in(told)
     for line in reversed(told.splitlines()):
@@ -26,6 +30,20 @@ def read_usage(told: bytes) -> Usage | None:
             if found is not None:
                 return found
     return None
+
+
+def last_usage(told: bytes) -> Usage | None:
+    """By the last name that says so, without parsing what is before it: inside a string its quotes are escaped, so
+    that nothing that a model writes is taken for it; and engines write it behind their choices."""
+    at = told.rfind(COUNT)
+    if at < 0:
+        return None
+    text = told[at + len(COUNT) : at + len(COUNT) + COUNT_BYTES].decode(errors="replace")
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text.lstrip())
+    except ValueError:
+        return None
+    return tokens_of(found) if isinstance(found, dict) else None
 
 
 def usage_in(text: bytes) -> Usage | None:

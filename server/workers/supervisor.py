@@ -181,8 +181,13 @@ class Supervisor:
         """One after another by a new process, which reads all settings anew; the old one finishes what it has."""
         try:
             for number in range(self._crew.count):
+                if self._stopping.is_set():
+                    return
                 new = await self._start(number)
-                if not await self._begins_to_serve(new):
+                serves = await self._begins_to_serve(new)
+                if self._stopping.is_set():
+                    return  # all have been told already, and would be cut off if told again
+                if not serves:
                     log.error("a new worker does not start: the others stay as they are")
                     return
                 old, self._current[number] = self._current.get(number), new

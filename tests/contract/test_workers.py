@@ -118,7 +118,7 @@ def test_a_scrape_shows_all_and_no_count_falls_when_a_worker_dies() -> None:
 
 def test_workers_are_replaced_under_load_and_nobody_is_turned_away(tmp_path: Path) -> None:
     audit = {"FOVEA_LOGS__AUDIT_FILE": str(tmp_path / "audit"), "FOVEA_LOGS__AUDIT_MAX_BYTES": "100000"}
-    with scene(**audit, FOVEA_LOGS__AUDIT_BACKUPS="1000", FOVEA_LIMITS__KEY__REQUESTS="1000000") as now:
+    with scene(**audit, FOVEA_LOGS__AUDIT_BACKUPS="1000", FOVEA_LIMITS__TENANT__REQUESTS="1000000") as now:
         now.gateway.wait_for("each of the 2 workers for itself", 1)
         before = now.workers()
         with Load(now).running(4) as load:
@@ -147,6 +147,20 @@ def test_all_finish_what_they_have_begun_when_told_to_stop() -> None:
         assert set(load.statuses) == {200}
         assert now.engine.cancelled == 0
         assert set(load.lost) <= {"ConnectError"}  # nobody listens any more
+
+
+def test_all_finish_what_they_have_begun_when_told_to_stop_while_they_are_replaced() -> None:
+    with scene(FOVEA_HTTP__DRAIN_GRACE_S="0") as now, ThreadPoolExecutor(1) as pool:
+        now.engine.go.clear()
+        asked = pool.submit(now.ask)
+        wait_until(lambda: len(now.engine.chats) == 1)
+        now.gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(now.workers()) == 3)
+        now.gateway.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: len(now.workers()) == 1)
+        now.engine.go.set()
+        assert asked.result().status_code == 200
+        assert now.gateway.finish(30) == 0
 
 
 def test_a_worker_that_is_being_replaced_finishes_what_it_has_when_all_stop() -> None:

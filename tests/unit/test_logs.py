@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from select import PIPE_BUF
 from typing import Any
 
 import orjson
 import pytest
 
 from server.errors import ConfigError
-from server.logs import JsonLines, LogFormat, TextLines, configure_logs, describe
+from server.logs import JsonLines, LogFormat, TextLines, configure_logs, describe, write_to
 from server.record import RequestRecord, begin_record
 from server.request_lines import RequestLines, encode_text, log_request
 
@@ -279,3 +280,17 @@ def test_faults_outside_of_requests_leave_places_and_no_values(kind: str, statem
     assert line["logger"] == "fovea.faults"
     assert line["event"].startswith("UserWarning at " if kind == "warning" else ("uncaught ", "ValueError in "))
     assert kind == "warning" or "ValueError at " in line["exception"]
+
+
+def test_what_is_written_at_once_is_whole_lines_that_a_pipe_takes_in_one_piece() -> None:
+    class Writes(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    written: list[str] = []
+    lines = [b"x" * size + b"\n" for size in (10, 3000, 2000, 9000, 1, 4000)]
+    write_to(Writes())(lines)
+    assert "".join(written).encode() == b"".join(lines)
+    assert all(text.endswith("\n") and (len(text) <= PIPE_BUF or text.count("\n") == 1) for text in written)
+    assert len(written) < len(lines)

@@ -52,7 +52,7 @@ class Account:
         fits = self.places is None or self.running < self.places
         levels = self.levels
         for index, limit in self.rates:
-            level = levels[index] - elapsed * limit / MINUTE_US
+            level = levels[index] - elapsed * limit / MINUTE_US if limit else 0.0
             if level < 0:
                 level = 0.0
             levels[index] = level

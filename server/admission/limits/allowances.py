@@ -41,7 +41,10 @@ class Allowances:
 
     def to_token(self, tenant: Tenant) -> Tenant:
         """Tokens are made at will, so that only their tenant is counted."""
-        allowance = limited((self._tenant_subject(tenant.name, self._token_tenant),))
+        subject = self._tenant_subject(tenant.name, self._token_tenant)
+        if self._token_tenant != self._tenant:  # two sets of budgets are two accounts
+            subject = replace(subject, name=f"{subject.name}token")
+        allowance = limited((subject,))
         return replace(tenant, allowance=allowance) if allowance else tenant
 
     def to_tenant(self, tenant: Tenant) -> Tenant:

@@ -28,7 +28,7 @@ for number = 1, #KEYS, 2 do
   subject.at = math.max(before, now)
   for index = 1, count do
     local level = (tonumber(stored[index + 1]) or 0) - (subject.at - before) * subject.limits[index] / 60000000
-    subject.levels[index] = math.max(0, level)
+    subject.levels[index] = subject.limits[index] > 0 and math.max(0, level) or 0
     fits = fits and subject.levels[index] + subject.costs[index] <= subject.limits[index]
   end
   if places >= 0 then

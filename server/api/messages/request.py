@@ -9,6 +9,7 @@ from server.api.messages.options import SAMPLING, translate_output_config, trans
 from server.api.messages.tools import translate_offer
 from server.api.parse import parse_json
 from server.api.parsing.bounds import check_bounds
+from server.api.parsing.extras import measure_extras
 from server.api.parsing.fields import read_max_tokens, read_model, read_stream, refuse_fields
 from server.domain import Json, ParsedRequest, Raw
 from server.errors import CallerError
@@ -39,4 +40,7 @@ def parse_messages_request(raw: Raw) -> ParsedRequest:
         chat |= {"stream": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True}}
     check_bounds(chat)
     images = tuple(conversation.images)
-    return ParsedRequest("chat", model, stream, max_tokens, conversation.text_bytes, images, chat)
+    extra = measure_extras(chat)
+    return ParsedRequest(
+        "chat", model, stream, max_tokens, conversation.text_bytes, images, chat, extra_bytes=extra
+    )

@@ -32,5 +32,10 @@ def measure_prompt(prompt: Any) -> int:
     raise CallerError("The field 'prompt' must hold a string, or a list of strings or tokens.", "prompt")
 
 
+def count_prompts(prompt: Any) -> int:
+    """Of one that `measure_prompt` has let through."""
+    return 1 if isinstance(prompt, str) or isinstance(prompt[0], int) else len(prompt)
+
+
 def are_tokens(prompt: list[Any]) -> bool:
     return all(type(token) is int and token >= 0 for token in prompt)

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -61,3 +61,22 @@ def test_text_that_would_not_fit_at_eight_bytes_a_token_is_refused() -> None:
 
 def test_text_that_is_only_counted_may_be_long() -> None:
     check_fits(Cost(0, 0, 0), 1000, asked("tokenize", 10**6))
+
+
+BATCH = ParsedRequest("completions", "demo", False, 16, 64 * 600, (), {}, prompts=64, answers=64 * 16)
+
+
+def test_a_batch_pays_for_all_of_its_answers() -> None:
+    assert PriceList().price(BATCH, []).max_tokens == 64 * 16 * 16
+
+
+def test_each_prompt_of_a_batch_has_the_context_to_itself() -> None:
+    check_fits(PriceList().price(BATCH, []), 4096, BATCH)
+    with pytest.raises(ContextTooLong, match="max_tokens asks for 16"):
+        check_fits(PriceList().price(BATCH, []), 80, BATCH)
+
+
+def test_tools_and_earlier_calls_are_paid_for_but_nothing_is_refused_for_them() -> None:
+    told = replace(REQUEST, extra_bytes=80_000)
+    assert PriceList().price(told, []).text_tokens == 20_100 + TEMPLATE_TOKENS
+    check_fits(PriceList().price(told, []), 4096, told)

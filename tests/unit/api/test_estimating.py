@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from server.api.estimating import parse_any, read_route
+from server.api.estimating import SURFACES, parse_any, read_route
 from server.errors import CallerError
 
 
@@ -28,3 +28,8 @@ def test_the_query_may_tell_it(query: bytes, route: str) -> None:
 def test_no_other_routes_are_estimated(query: bytes) -> None:
     with pytest.raises(CallerError):
         read_route(query)
+
+
+def test_an_estimate_is_no_stream_whatever_the_request_asks_for() -> None:
+    body = {"model": "demo", "stream": True, "messages": [{"role": "user", "content": "a"}]}
+    assert not SURFACES["chat"].parse(orjson.dumps(body)).stream

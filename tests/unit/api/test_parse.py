@@ -137,3 +137,25 @@ def test_completions_take_text_and_tokens(prompt: Any) -> None:
 def test_completions_need_a_prompt(prompt: Any) -> None:
     with pytest.raises(CallerError, match="prompt"):
         parse_request("completions", orjson.dumps({"model": "demo", "prompt": prompt}))
+
+
+def test_a_batch_is_counted_by_its_prompts_and_answers() -> None:
+    def counted(**fields: Any) -> tuple[int, int]:
+        request = parse_request("completions", orjson.dumps({"model": "demo", **fields}))
+        return request.prompts, request.answers
+
+    assert counted(prompt="a") == counted(prompt=[1, 2, 3]) == (1, 1)
+    assert counted(prompt=["a", "b"], n=3) == (2, 6)
+    assert counted(prompt=[[1], [2], [3]]) == (3, 3)
+    chat_of_four = parse_request("chat", orjson.dumps({**chat(text_part("a")), "n": 4}))
+    assert (chat_of_four.prompts, chat_of_four.answers) == (1, 4)
+
+
+def test_what_templates_write_besides_texts_is_measured() -> None:
+    plain = chat(text_part("a"))
+    assert parse_request("chat", orjson.dumps(plain)).extra_bytes == 0
+    tools = [{"type": "function", "function": {"name": "f", "description": "word " * 1000}}]
+    assert parse_request("chat", orjson.dumps({**plain, "tools": tools})).extra_bytes > 5000
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "x" * 3000}}
+    plain["messages"].append({"role": "assistant", "content": None, "tool_calls": [call]})
+    assert parse_request("chat", orjson.dumps(plain)).extra_bytes > 3000

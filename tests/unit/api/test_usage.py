@@ -1,3 +1,4 @@
+import orjson
 import pytest
 
 from server.api.usage import MOST_BYTES, read_usage
@@ -48,5 +49,11 @@ def test_prompts_alone_have_no_answer() -> None:
     assert read_usage(b'{"usage":{"prompt_tokens":7}}') == (7, 0)
 
 
-def test_very_long_answers_are_not_parsed_for_it() -> None:
-    assert read_usage(CHAT + b" " * MOST_BYTES) is None
+def test_of_very_long_answers_the_count_alone_is_read() -> None:
+    said = orjson.dumps('"usage":{"prompt_tokens":1}' * 20_000)
+    count = b'"usage":{"prompt_tokens":7,"completion_tokens":9}'
+    answer = b'{"choices":[{"message":{"content":%s}}],%s,"a":1}' % (said, count)
+    assert len(answer) > MOST_BYTES
+    assert read_usage(answer) == read_usage(b"data: %s\n\n" % answer) == (7, 9)
+    for broken in (b" " * MOST_BYTES, said, answer[: answer.rindex(b"9")], said + b'"usage":[1]'):
+        assert read_usage(broken) is None

@@ -43,3 +43,11 @@ def test_keys_and_tenants_are_counted_under_names_of_their_own_that_tell_nothing
     assert len(set(names)) == 3
     assert all(name.startswith("{lab}") for name in names)
     assert DIGEST.hex()[:8] not in names[0]
+
+
+def test_tokens_with_budgets_of_their_own_have_an_account_of_their_own() -> None:
+    same, other = Allowances(tenant=Budgets(tokens=7)), Allowances(Budgets(), Budgets(tokens=7), Budgets(tokens=9))
+    names = [each.to_token(GRANT.tenant).allowance[0].name for each in (same, other)]
+    assert names[0] == same.to_key(GRANT, DIGEST, {}).tenant.allowance[0].name == "{lab}"
+    of_key = [subject.name for subject in other.to_key(GRANT, DIGEST, {}).tenant.allowance]
+    assert names[1] not in (names[0], *of_key)

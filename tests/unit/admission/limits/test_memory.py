@@ -228,3 +228,14 @@ def test_whoever_comes_back_when_told_is_let_in_and_not_much_before(
             assert refusal(limits, lab, cost) is not None
             clock.now += 1003
             assert refusal(limits, lab, cost) is None
+
+
+def test_a_limit_that_is_lowered_to_nothing_leaves_requests_without_it_alone(clock: Clock) -> None:
+    limits = Limits(Metrics(), clock)
+    with limits.draw(Tenant("t", allowance=(Subject("tenant", "t", Budgets(images=10)),)), SMALL, 2):
+        pass
+    text_only = Tenant("t", allowance=(Subject("tenant", "t", Budgets(images=0)),))
+    with limits.draw(text_only, SMALL, 0):
+        pass
+    with pytest.raises(OverBudget):
+        limits.draw(text_only, SMALL, 1)
