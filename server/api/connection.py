@@ -70,8 +70,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()
+        self._cancel_stall()
         super()._unset_keepalive_if_required()
-        self.resume_writing()
+        super().resume_writing()
         for exchange in (self._answering, self.cycle):  # where requests are pipelined, two
             if exchange is not None:
                 exchange.leave()
@@ -90,8 +91,10 @@ class BoundedHttp(HttpToolsProtocol):
             before = self._begun
             begun = before + (not self._head_bytes)
             super().data_received(piece)
-            # Most heads come whole, and need no deadline; what begins none at all is given no longer than one.
-            if self._in_head and self._deadline is None and (self._body_is_open or self._begun == before):
+            # Most heads come whole, and need no deadline; what begins none at all is given no longer than one. What
+            # comes while an answer runs is given a time by its end.
+            waits = self._answering is None and self._deadline is None
+            if self._in_head and waits and (self._body_is_open or self._begun == before):
                 self._expect_head()
             # A head that began somewhere within the piece is counted from the next one on.
             if self._in_head and self._body_is_open and self._begun <= begun:
@@ -165,13 +168,15 @@ class BoundedHttp(HttpToolsProtocol):
         return await BodyInPlace(self, self.transport, place, turns).read()
 
     def body_is_in_place(self, whole: bool) -> None:
-        """A parser that has not seen the body's end takes whatever comes for more of it: right where it was given
-        up, since the connection is closed soon. Where it is whole, another one begins behind it."""
+        """Behind a whole body another parser begins. Where it was given up, nobody can tell any more where it ends:
+        nothing more is read as a request, and the answer's end closes the connection."""
         if whole:
             self.parser = httptools.HttpRequestParser(self)
             # As uvicorn sets its first: a last request is answered although something stands behind it.
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             self.on_message_complete()
+        else:
+            self._refused = True
         self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
@@ -181,26 +186,32 @@ class BoundedHttp(HttpToolsProtocol):
             cycle.message_event.set()
         self._in_head, self._head_bytes, self._body_is_open = True, 0, False
         self._cancel_deadline()
+        if self._answering is None:  # answered before it had come whole
+            self._begin_idling()
 
     def on_response_complete(self) -> None:
         """The next request's turn; or, until one comes, the time for which an idle connection is kept."""
         self.server_state.total_requests += 1
         self._answering = None
         if self.transport.is_closing():
+            self._bound_closing()
             return
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())  # type: ignore[arg-type]
             return
-        self._idle_since = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._look_again_in(self.timeout_keep_alive)
+        self._begin_idling()
         if self._body_is_open:
             self._cancel_deadline()
-            self._deadline = self.loop.call_later(LINGER_S, self.transport.close)
+            self._deadline = self.loop.call_later(LINGER_S, self._close)
 
     def _unset_keepalive_if_required(self) -> None:
         """Called for every read: one timer looks from time to time instead."""
+
+    def _begin_idling(self) -> None:
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again_in(self.timeout_keep_alive)
 
     def _look_again_in(self, delay_s: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(delay_s, self._close_if_idle)
@@ -214,6 +225,16 @@ class BoundedHttp(HttpToolsProtocol):
             self._look_again_in(left_s)
         else:
             self.timeout_keep_alive_handler()
+            self._bound_closing()
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._bound_closing()
+
+    def _bound_closing(self) -> None:
+        """Closing waits for the caller to read what is unsent, be it too little to pause writing."""
+        if self._stalled is None and self.transport.get_write_buffer_size():
+            self._stalled = self.loop.call_later(self.limits.stall_s, self.transport.abort)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -221,10 +242,15 @@ class BoundedHttp(HttpToolsProtocol):
             self._stalled = self.loop.call_later(self.limits.stall_s, self.transport.abort)
 
     def resume_writing(self) -> None:
+        self._cancel_stall()
+        super().resume_writing()
+        if self.transport.is_closing():
+            self._bound_closing()
+
+    def _cancel_stall(self) -> None:
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
-        super().resume_writing()
 
     def _expect_head(self) -> None:
         late = HeadTooSlow(f"The request's head did not arrive within {self.limits.head_s:g} s.")
@@ -248,7 +274,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._cancel_deadline()
         cycle = self.cycle
         if self.pipeline or (cycle is not None and cycle.response_started and not cycle.response_complete):
-            self.transport.close()
+            self._close()
             return
         body = problem_body(problem)
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
@@ -256,7 +282,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.write_eof()
         if cycle is not None:
             cycle.leave()
-        self._deadline = self.loop.call_later(LINGER_S, self.transport.close)
+        self._deadline = self.loop.call_later(LINGER_S, self._close)
 
 
 def ambiguity(version: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> str | None:

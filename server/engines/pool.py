@@ -202,6 +202,7 @@ class EnginePool:
                 return
             if models and (engine.ready or await engine.client.can_answer(next(iter(models)))):
                 engine.models = models
+                was = was and engine.ready  # somebody may have put it out meanwhile
                 engine.health.prove()
                 engine.share = engine.health.share
         if (was, had) != (engine.ready, engine.models):

@@ -145,6 +145,8 @@ class Relay:
                 raise problem
             try:
                 answer = await self._send(other)
+            except TotalTimeout:
+                raise
             except (EngineError, EngineOverloaded) as again:
                 engine, problem = other, again
                 continue

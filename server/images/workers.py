@@ -24,8 +24,9 @@ class ImageWorkers:
     async def run(self, work: Callable[[], T]) -> T:
         """Raises BusyError where no thread comes free in time, ImageError where the work takes too long."""
         until = asyncio.get_running_loop().time() + self._deadline_s
+        queued = self._places.locked()
         try:
-            if not self._places.locked():
+            if not queued:
                 await self._places.acquire()
             else:
                 async with asyncio.timeout_at(until):
@@ -38,6 +39,8 @@ class ImageWorkers:
             async with asyncio.timeout_at(until):
                 return await asyncio.shield(working)
         except TimeoutError as problem:
+            if queued:  # it may have needed no more than others do
+                raise BusyError("Too many images are being worked on: try again later.") from problem
             raise ImageError("The image takes too long to decode.") from problem
         finally:
             del working  # it holds what was raised, which would hold this frame

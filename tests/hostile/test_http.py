@@ -1,5 +1,6 @@
 """Requests as bytes: what proxies and servers read differently, what never ends, what comes too slowly."""
 
+import contextlib
 import json
 import select
 import socket
@@ -218,3 +219,23 @@ def test_a_refused_upload_is_closed_soon_however_much_is_still_sent(scene: Scene
         answer = connection.recv(65536)
         assert answer.startswith(b"HTTP/1.1 404 ")
         assert dribble(connection, b"1\r\na\r\n") < 60
+
+
+def test_who_is_answered_before_its_body_has_come_keeps_its_connection_no_longer_than_others(scene: Scene) -> None:
+    with socket.create_connection(scene.address, timeout=12) as connection:
+        connection.sendall(head(LENGTH, start=b"POST /nowhere HTTP/1.1"))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
+        connection.sendall(BODY)
+        assert connection.recv(65536) == b""
+
+
+def test_nothing_behind_a_body_that_was_given_up_is_taken_for_a_request(scene: Scene) -> None:
+    length = 800_000
+    with socket.create_connection(scene.address, timeout=12) as connection:
+        connection.sendall(head(b"Content-Length: %d" % length) + b" " * 500_000)
+        answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(b" " * (length - 500_000) + bare(b"GET /v1/models") * 20_000)
+            answer += b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.count(b"HTTP/1.1 ") == 1

@@ -164,7 +164,8 @@ class Connection(asyncio.Protocol):
         self.closed = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._busy and not (self.response.complete or (exc is None and self.response.end())):
+        ended = self.response.complete or (exc is None and self._failure is None and self.response.end())
+        if self._busy and not ended:  # where it is we who gave up, that ends no answer
             how = "closed" if exc is None else "lost"
             when = "inside its answer" if self._heard else "before its answer"
             self._fail(partial(ConnectionEnded, f"the connection was {how} {when}", self._heard))

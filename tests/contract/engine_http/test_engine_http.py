@@ -282,11 +282,13 @@ async def test_an_engine_that_refuses_in_the_middle_of_a_body_is_heard() -> None
         assert not to._http._connections._idle
 
 
+UP_TO_ITS_END = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 SILENCES: dict[str, tuple[EngineTimeouts, tuple[bytes, ...], type[GatewayError]]] = {
     "no answer": (EngineTimeouts(5, 0.1, 20, 60), (), FirstTokenTimeout),
     "a head alone": (EngineTimeouts(5, 0.1, 20, 60), (SSE,), FirstTokenTimeout),
     "interim alone": (EngineTimeouts(5, 0.1, 20, 60), (b"HTTP/1.1 102 Wait\r\n\r\n",), FirstTokenTimeout),
     "silence": (EngineTimeouts(5, 20, 0.1, 60), (SSE, chunk(b"data: a\n\n")), IdleTimeout),
+    "silence, up to its end": (EngineTimeouts(5, 20, 0.1, 60), (UP_TO_ITS_END, b"data: a\n\n"), IdleTimeout),
     "all of it": (EngineTimeouts(5, 20, 20, 0.1), (SSE, chunk(b"data: a\n\n")), TotalTimeout),
 }
 
