@@ -91,4 +91,5 @@ def test_whoever_loses_an_engine_is_answered_or_told_and_pictures_find_home_agai
             assert engine.finish(90) == 0
             load.wait_for_more(CALLERS)
         assert load.lost() == []
-        assert {each.engine for each in load.outcomes} == {"engine-0", "engine-1"}
+        # Streams that were kept alive before their answer began do not tell.
+        assert {each.engine for each in load.outcomes} - {""} == {"engine-0", "engine-1"}

@@ -148,6 +148,8 @@ class Scene:
 @contextmanager
 def scene(network: Network | None = None, **sections: dict[str, Any]) -> Iterator[Scene]:
     engine = WatchedEngine()
+    # What reaches an engine is looked at here: every picture, however often it comes.
+    sections["engines"] = {"hash_first": False, **sections.get("engines", {})}
     with (
         serving(engine) as engine_url,
         trap() as watched,
