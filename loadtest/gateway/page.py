@@ -41,8 +41,9 @@ in requests of their own: feeling it costs CPU. Faults are pages that the kernel
 ## By stage
 
 CPU of the thread that runs it, one request at a time. Reading and forwarding include the server's and the client's
-HTTP, and the kernel's copies to and from sockets; what a stage calls is not counted twice. Requests a second are
-what one CPU could do of that stage alone.
+HTTP, and the kernel's copies to and from sockets, as far as they are not left to the loop; what a stage calls is
+not counted twice. Photographs are drawn by threads of libvips, which only the whole above counts. Requests a second
+are what one CPU could do of that stage alone.
 
 {table_of_stages(result.stages)}
 
