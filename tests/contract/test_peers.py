@@ -56,7 +56,7 @@ def test_ours_asks_for_the_key_that_is_sent(keys: Path, upstream: int, monkeypat
         stack.enter_context(running(Ours(keys), upstream, CORE, wrong))
 
 
-@pytest.mark.skipif(not Nginx().is_there(), reason="nginx is not unpacked: set_up.py nginx")
+@pytest.mark.skipif(not Nginx().is_there(), reason="SKIPPED: nginx is not unpacked: set_up.py nginx")
 def test_nginx_passes_requests_and_streams_on(requests: Requests, upstream: int) -> None:
     with running(Nginx(), upstream, CORE, requests.bodies[SMALL]) as subject:
         family = subject.processes()
