@@ -92,16 +92,22 @@ def price_with_bugs(self: PriceList, request: ParsedRequest, images: list[Loaded
 
 
 async def frame_with_bugs(self: Frames) -> bytes:
-    frame = await true_frame(self)
+    """Fails behind the first frame, be there another one or, where all of them came at once, the end."""
+    try:
+        frame = await true_frame(self)
+    except StopAsyncIteration:
+        if self in begun:
+            raise ValueError(begun[self].decode()) from None
+        raise
     if mid_stream.is_set() and frame.strip():
         if self in begun:
             raise ValueError(frame.decode())
-        begun.add(self)
+        begun[self] = frame
     return frame
 
 
 true_price, true_frame = PriceList.price, Frames.__anext__
-begun: set[Frames] = set()
+begun: dict[Frames, bytes] = {}
 mid_stream = threading.Event()
 
 
