@@ -18,6 +18,7 @@
     │   ├── WrongMethod 405 method_not_allowed
     │   ├── OverBudget 400 over_budget              more than this caller's limit, however long it waits
     │   ├── ContextTooLong 400 context_length_exceeded
+    │   ├── KvCacheExceeded 400 kv_cache_exceeded   or the operator gives an engine more memory
     │   ├── AnswerTooLarge 400 answer_too_large
     │   ├── MalformedUpload 400 invalid_upload
     │   ├── FileTooLarge 413 file_too_large
@@ -156,6 +157,10 @@ class OverBudget(CallerError):
 
 class ContextTooLong(CallerError):
     code = "context_length_exceeded"
+
+
+class KvCacheExceeded(CallerError):
+    code = "kv_cache_exceeded"
 
 
 class AnswerTooLarge(CallerError):

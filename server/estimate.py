@@ -14,7 +14,7 @@ from server.admission.price import PriceList, check_fits
 from server.domain import Answer, Cost, Json, LoadedImage, LoadedVideo, ParsedRequest, Tenant, Terms
 from server.engines.capacity import EngineReport
 from server.engines.pool import EnginePool
-from server.errors import ContextTooLong
+from server.errors import CallerError, ContextTooLong, KvCacheExceeded
 from server.images.resolve import ImageResolver
 from server.images.videos import VideoResolver
 from server.memory import Holding
@@ -65,11 +65,11 @@ class Estimator:
         tokens = self._prices.image_tokens(model, images)
         cost = self._prices.price_of(model, sum(tokens), request)
         known = rule is not None or not images
+        refusal: CallerError | None = None
         try:
-            check_fits(cost, context, request)
-            refusal = None
-        except ContextTooLong as problem:
-            refusal = problem.message
+            check_fits(cost, context, request, self._pool.most_tokens_of(model))
+        except (ContextTooLong, KvCacheExceeded) as problem:
+            refusal = problem
         return {
             "object": "estimate",
             "model": request.model,
@@ -97,7 +97,8 @@ class Estimator:
             "complete": known and not videos,
             "context": context,
             "fits": refusal is None,
-            "refusal": refusal,
+            "refusal": refusal.message if refusal is not None else None,
+            "refusal_code": refusal.code if refusal is not None else None,
             "kv": kv_of(cost, self._pool.reports(model)),
         }
 

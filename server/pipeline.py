@@ -58,7 +58,7 @@ class Pipeline:
             record.saw_image(video.digest, video.size_bytes)
         cost = self._prices.price(request, images)
         record.image_tokens = cost.image_tokens
-        check_fits(cost, context, request)
+        check_fits(cost, context, request, self._pool.most_tokens_of(request.model))
         if images:
             self._metrics.image_tokens.observe(cost.image_tokens)
         with self._limits.draw(tenant, cost, len(images) + len(videos)) as draw:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from server.admission.calibration import Calibration
 from server.domain import Cost, LoadedImage, ParsedRequest
-from server.errors import ContextTooLong
+from server.errors import ContextTooLong, KvCacheExceeded
 from server.token_rule import TokenRule, prompt_tokens
 
 # Routes whose text becomes a prompt; the others only count.
@@ -44,23 +44,32 @@ class PriceList:
         return Cost(image_tokens, text, (request.max_tokens or 0) * request.answers)
 
 
-def check_fits(cost: Cost, context: int | None, request: ParsedRequest | None = None) -> None:
-    """Refuse what can never fit: by what is exact, and of the text by what it must have at least.
+def check_fits(
+    cost: Cost, context: int | None, request: ParsedRequest | None = None, kv_tokens: int | None = None
+) -> None:
+    """Refuse what can never fit the context, or the `kv_tokens` that the largest engine can hold for one request:
+    by what is exact, and of the text by what it must have at least.
 
-    Raises ContextTooLong with the arithmetic.
+    Raises ContextTooLong, KvCacheExceeded, with the arithmetic.
     """
     text, answer = 0, cost.max_tokens
     if request is not None and request.route in PROMPTS:
-        # Each prompt of a batch has the context to itself, and so has each answer. The longest is no shorter than
-        # the mean.
+        # Each prompt of a batch has the context to itself, and so has each answer: an engine runs them one by one.
+        # The longest is no shorter than the mean.
         text, answer = request.text_bytes // request.prompts, answer // request.answers
-    least_text = math.ceil(text / MOST_BYTES_PER_TOKEN)
-    least = cost.image_tokens + answer + least_text
-    if context is None or least <= context:
-        return
-    said, exact = f"The images take {cost.image_tokens} tokens and max_tokens asks for {answer}", least
-    if least - least_text > context:
-        exact, before = least - least_text, ", before any text"
-    else:
+    least = cost.image_tokens + answer + math.ceil(text / MOST_BYTES_PER_TOKEN)
+    if context is not None and least > context:
+        raise ContextTooLong(say_sum(cost, text, answer, context, "the model's context"))
+    if kv_tokens is not None and least > kv_tokens:
+        raise KvCacheExceeded(say_sum(cost, text, answer, kv_tokens, "the KV cache of the largest engine"))
+
+
+def say_sum(cost: Cost, text: int, answer: int, most: int, holder: str) -> str:
+    """Of what is more than `most` tokens: of the text (bytes), only where it takes that."""
+    said = f"The images take {cost.image_tokens} tokens and max_tokens asks for {answer}"
+    least, before = cost.image_tokens + answer, ", before any text"
+    if least <= most:
+        least_text = math.ceil(text / MOST_BYTES_PER_TOKEN)
         said, before = f"{said}, {text} bytes of text have at least {least_text}", ""
-    raise ContextTooLong(f"{said}: {exact} of {context} that the model's context holds{before}.")
+        least += least_text
+    return f"{said}: {least} of {most} that {holder} holds{before}."

@@ -30,8 +30,8 @@ class EngineReport:
 
     `blocks` are those of vLLM's block pools, `block_size` tokens each; `kv_usage` (0..1) is the part of them that
     requests hold, the mean over ranks. `kv_tokens` is what the pools hold when all requests are as long as the
-    context; `most_tokens` is one rank's: no request can have more. `kv_bytes_per_token` is the pool's bytes by
-    these.
+    context; `kv_bytes_per_token` is a pool's bytes by these. `most_tokens` is what one request can have at most, if
+    it is alone on its rank.
 
     Where a model has linear attention beside full attention (Qwen3.5), both draw on one pool. A block then is as
     large as a sequence's state, so vLLM makes `block_size` large (256 for the demo's model), and every sequence,
@@ -87,17 +87,18 @@ def make_report(gauges: dict[bytes, list[float]], caches: list[Labels]) -> Engin
         raise EngineError("an engine's metrics tell more memory in use than there is")
     cache, ranks = (caches[0] if caches else {}), len(caches)
     blocks, block_size = number_of(cache, b"num_gpu_blocks"), number_of(cache, b"block_size")
-    most_tokens, pool = number_of(cache, b"kv_cache_size_tokens"), number_of(cache, b"kv_cache_memory_bytes")
-    state_blocks, per_token = sequence_blocks(cache, blocks / ranks if blocks else None, block_size, most_tokens)
+    tokens, pool = number_of(cache, b"kv_cache_size_tokens"), number_of(cache, b"kv_cache_memory_bytes")
+    each = blocks / ranks if blocks else None
+    state_blocks, per_token = sequence_blocks(cache, each, block_size, tokens)
     return EngineReport(
         running=round(sum(running)),
         waiting=round(sum(waiting)),
         blocks=round(blocks) if blocks else None,
         block_size=round(block_size) if block_size else None,
-        kv_tokens=round(most_tokens * ranks) if most_tokens else None,
-        most_tokens=round(most_tokens) if most_tokens else None,
+        kv_tokens=round(tokens * ranks) if tokens else None,
+        most_tokens=most_tokens(tokens, each, state_blocks, per_token),
         kv_usage=sum(usage) / len(usage) if usage else None,
-        kv_bytes_per_token=pool / most_tokens if pool and most_tokens else None,
+        kv_bytes_per_token=pool / tokens if pool and tokens else None,
         cache_dtype=cache.get(b"cache_dtype", b"").decode(errors="replace") or None,
         state_blocks=state_blocks,
         blocks_per_token=per_token,
@@ -119,6 +120,18 @@ def sequence_blocks(
     if cache.get(b"mamba_cache_mode", b"none") == b"none":
         return 0, max(each / context, 1 / block_size)
     return max(0, round(each - math.ceil(context / block_size))), 1 / block_size
+
+
+def most_tokens(
+    tokens: float | None, blocks: float | None, state_blocks: int, blocks_per_token: float | None
+) -> int | None:
+    """Of one request on a rank that holds `tokens` in requests as long as the context: where these do not fit, its
+    state takes a larger part of the `blocks`."""
+    if tokens is None:
+        return None
+    if blocks is None or blocks_per_token is None:
+        return round(tokens)
+    return max(0, round(min(tokens, (blocks - state_blocks) / blocks_per_token)))
 
 
 def number_of(labels: Labels, name: bytes) -> float | None:

@@ -53,6 +53,11 @@ class Engine:
     def ready(self) -> bool:
         return self.health.is_in and not self.left
 
+    @property
+    def most_tokens(self) -> int | None:
+        """What one request can have of its KV cache; None where it does not tell."""
+        return None if self.report is None else self.report.most_tokens
+
     def put_out(self, *, at_fault: bool) -> None:
         """No requests until it has proved itself again; it may be another process by then."""
         self.health.put_out(at_fault=at_fault)

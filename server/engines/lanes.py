@@ -29,19 +29,25 @@ class Lanes:
         self._lanes: dict[str, tuple[Lane, ...]] = {}
         self.models: dict[str, int | None] = {}
         self.bases: dict[str, str] = {}
+        self.most_tokens: dict[str, int | None] = {}
 
     def remake(self) -> None:
-        """`models` (with aliases) are those that are served, or were when their group last had engines."""
+        """`models` (with aliases) are those that are served, or were when their group last had engines;
+        `most_tokens` (without) is what one request for each can have, on the largest engine, ready or not."""
         lanes: dict[str, list[Lane]] = {}
+        serving: dict[str, list[Engine]] = {}
         self.models, self.bases = {}, {}
         for group in self._groups:
             group.remember()
             for name, card in group.known.items():
                 self.models[name], self.bases[name] = card.context, card.base
-                ready = tuple(e for e in group.engines.values() if e.ready and name in e.models)
+                engines = [each for each in group.engines.values() if name in each.models]
+                serving.setdefault(name, []).extend(engines)
+                ready = tuple(each for each in engines if each.ready)
                 if ready:
                     lanes.setdefault(name, []).append(Lane(group.weight, group.seed, ready))
         self._lanes = {name: tuple(each) for name, each in lanes.items()}
+        self.most_tokens = {name: most_tokens(engines) for name, engines in serving.items()}
         for alias, name in self._aliases.items():
             if name in self.models:
                 self.models[alias], self.bases[alias] = self.models[name], self.bases[name]
@@ -62,6 +68,13 @@ class Lanes:
             return None
         lane = lanes[0] if len(lanes) == 1 else pick_lane(model, tenant, lanes)
         return pick(digest, lane.engines)
+
+
+def most_tokens(engines: Iterable[Engine]) -> int | None:
+    """None where one of them does not tell: it may be the largest."""
+    told = [engine.most_tokens for engine in engines]
+    known = [tokens for tokens in told if tokens is not None]
+    return max(known) if known and len(known) == len(told) else None
 
 
 def without(lanes: Iterable[Lane], tried: frozenset[Engine]) -> Iterable[Lane]:

@@ -95,6 +95,11 @@ class EnginePool:
             raise NoEngineReady("No engine is ready yet: try again later.", retry_after_s=5)
         raise UnknownModel(f"The model '{model}' does not exist. Served: {', '.join(sorted(models))}.", "model")
 
+    def most_tokens_of(self, model: str) -> int | None:
+        """What the KV cache of the largest engine that serves `model` can hold for one request; None where that is
+        not known."""
+        return self.lanes.most_tokens.get(self.lanes.real_name(model))
+
     def reports(self, model: str | None = None) -> list[EngineReport]:
         """What the ready engines (those of `model`) told of themselves at the last poll, where they did."""
         name = None if model is None else self.lanes.real_name(model)
@@ -191,21 +196,21 @@ class EnginePool:
 
     async def _check(self, group: Group, engine: Engine) -> None:
         """Health and models at every look, as adapters come and go; a generation where it has to prove itself."""
-        was, had = engine.ready, engine.models
+        was, had, held = engine.ready, engine.models, engine.most_tokens
         if not await engine.client.is_healthy():
             engine.put_out(at_fault=False)
         elif engine.ready or engine.health.may_be_asked:
-            await self._ask_for_report(engine)
             try:
                 models = group.allowed(await engine.client.models())
             except EngineError:
                 return
+            await self._ask_for_report(engine)
             if models and (engine.ready or await engine.client.can_answer(next(iter(models)))):
                 engine.models = models
                 was = was and engine.ready  # somebody may have put it out meanwhile
                 engine.health.prove()
                 engine.share = engine.health.share
-        if (was, had) != (engine.ready, engine.models):
+        if (was, had, held) != (engine.ready, engine.models, engine.most_tokens):
             if was != engine.ready:
                 log.info("%s is %s", engine.name, "ready" if engine.ready else "not ready")
             self.lanes.remake()

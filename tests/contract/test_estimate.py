@@ -8,7 +8,8 @@ import httpx2
 import pytest
 
 from tests.conftest import DEMO_MODEL
-from tests.fakes.engine import FakeEngine
+from tests.contract.test_faults import wait_until
+from tests.fakes.engine import METRICS, FakeEngine
 from tests.fakes.gateway import gateway
 from tests.fakes.serve import serving
 from tests.pictures import data_url, picture
@@ -78,6 +79,45 @@ def test_what_can_never_fit_is_told_with_the_sum_that_refuses_it(http: httpx2.Cl
     assert not told["fits"]
     refused = http.post("/v1/chat/completions", json=body)
     assert (refused.status_code, refused.json()["error"]["message"]) == (400, told["refusal"])
+
+
+# As vLLM would tell it of 9 blocks, 2 of which are any request's state: 7 * 256 tokens are left for one.
+SMALL = METRICS.replace('"2730"', '"9"').replace("621226", "2048").replace("151.66666666666666", "0.5")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_what_no_engines_kv_cache_can_hold_is_refused_with_the_sum_though_the_context_allows_it(path: str) -> None:
+    """Let in, it would wait until all others have ended and go alone, in vain."""
+    engine = FakeEngine()
+    engine.tells = SMALL
+    asked = {"model": "demo", "max_tokens": 1792, "messages": [{"role": "user", "content": "Hi"}]}
+    with serving(engine.app) as url, gateway(url) as gate, httpx2.Client(base_url=gate, timeout=20) as http:
+        told = estimate(http, asked)
+        assert (told["context"], told["fits"], told["refusal_code"]) == (4096, False, "kv_cache_exceeded")
+        assert (told["kv"]["engine_tokens"], told["kv"]["fits_ever"]) == (1792, False)
+        assert "2 bytes of text have at least 1: 1793 of 1792 that the KV cache" in told["refusal"]
+        refused = http.post(path, json=asked)
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"], error["message"]) == (400, "kv_cache_exceeded", told["refusal"])
+        assert engine.chats == []
+        assert http.post(path, json={**asked, "max_tokens": 1791}).status_code == 200
+
+
+def test_what_one_of_several_engines_can_hold_is_not_refused() -> None:
+    large, small = FakeEngine(), FakeEngine()
+    small.tells = SMALL
+    asked = {"model": "demo", "max_tokens": 4000, "messages": [{"role": "user", "content": "Hi"}]}
+    with (
+        serving(large.app) as one,
+        serving(small.app) as two,
+        gateway(one, two) as gate,
+        httpx2.Client(base_url=gate, timeout=20) as http,
+    ):
+        wait_until(lambda: estimate(http, asked)["fits"])
+        assert http.post("/v1/chat/completions", json=asked).status_code == 200
+        large.tells = SMALL
+        wait_until(lambda: not estimate(http, asked)["fits"])
+        assert http.post("/v1/chat/completions", json=asked).status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from server.admission.calibration import TEMPLATE_TOKENS
 from server.admission.price import PriceList, check_fits
 from server.domain import Cost, LoadedImage, ParsedRequest, Route
-from server.errors import ContextTooLong
+from server.errors import ContextTooLong, KvCacheExceeded
 
 REQUEST = ParsedRequest("chat", "demo", False, 50, 400, (), {})
 IMAGE = LoadedImage("d", "image/png", 320, 64, b"")
@@ -80,3 +80,22 @@ def test_tools_and_earlier_calls_are_paid_for_but_nothing_is_refused_for_them() 
     told = replace(REQUEST, extra_bytes=80_000)
     assert PriceList().price(told, []).text_tokens == 20_100 + TEMPLATE_TOKENS
     check_fits(PriceList().price(told, []), 4096, told)
+
+
+def test_what_no_engine_can_hold_is_refused_with_the_arithmetic_though_the_context_allows_it() -> None:
+    check_fits(Cost(900, 10**6, 100), 4096, kv_tokens=1000)
+    with pytest.raises(KvCacheExceeded, match="for 101: 1001 of 1000 that the KV cache of the largest"):
+        check_fits(Cost(900, 0, 101), 4096, kv_tokens=1000)
+    with pytest.raises(KvCacheExceeded, match="801 bytes of text have at least 101: 1001 of 1000"):
+        check_fits(Cost(800, 0, 100), None, asked("chat", 801), kv_tokens=1000)
+
+
+def test_what_exceeds_both_is_too_long_for_the_context() -> None:
+    with pytest.raises(ContextTooLong):
+        check_fits(Cost(5000, 0, 0), 4096, kv_tokens=1000)
+
+
+def test_each_answer_of_a_batch_has_the_kv_cache_to_itself() -> None:
+    check_fits(PriceList().price(BATCH, []), 4096, BATCH, kv_tokens=16 + 75)
+    with pytest.raises(KvCacheExceeded):
+        check_fits(PriceList().price(BATCH, []), 4096, BATCH, kv_tokens=16 + 74)

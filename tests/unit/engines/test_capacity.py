@@ -47,6 +47,16 @@ def test_ranks_are_added_up_but_for_the_blocks_which_vllm_has_added_up() -> None
     assert report.blocks_for(4096) == 256
 
 
+def test_a_request_can_have_what_the_blocks_hold_where_the_context_does_not_fit_into_them() -> None:
+    """Of 9 blocks, the state takes 2 and 7 are for tokens; vLLM's sum spreads the state over a whole context."""
+    small = VLLM.replace(b'num_gpu_blocks="2730"', b'num_gpu_blocks="9"').replace(b"621226", b"2048")
+    report = read_report(small.replace(b"151.66666666666666", b"0.5"))
+    assert report.state_blocks == 2
+    assert (report.kv_tokens, report.most_tokens) == (2048, 7 * 256)
+    assert report.blocks_for(7 * 256) == 9
+    assert read_report(VLLM).most_tokens == 621226
+
+
 def test_an_engine_that_tells_of_its_queue_alone_is_known_so_far() -> None:
     assert read_report(QUEUE) == EngineReport(running=3, waiting=2)
 

@@ -3,6 +3,7 @@ from collections import Counter
 
 from blake3 import blake3
 
+from server.engines.capacity import EngineReport
 from server.engines.cards import Card
 from server.engines.engine import Engine
 from server.engines.group import Group
@@ -104,6 +105,21 @@ def test_what_engines_served_that_are_gone_is_still_known_and_forgotten_once_oth
     group.engines = make_group("one", 1, "next").engines
     lanes.remake()
     assert lanes.models == {"next": 4096}
+
+
+def test_the_largest_engine_says_what_a_request_can_have_and_none_where_one_does_not_tell() -> None:
+    first, second = make_group("one", 2, "demo"), make_group("two", 1, "demo", "other")
+    lanes = make_lanes(first, second, alias="demo")
+    assert lanes.most_tokens == {"demo": None, "other": None}
+    engines = [*first.engines.values(), *second.engines.values()]
+    for tokens, engine in zip((100, 300, 200), engines, strict=True):
+        assert lanes.most_tokens["demo"] is None
+        engine.report = EngineReport(0, 0, most_tokens=tokens)
+        lanes.remake()
+    assert lanes.most_tokens == {"demo": 300, "other": 200}
+    engines[1].health.put_out(at_fault=True)  # it may be back
+    lanes.remake()
+    assert lanes.most_tokens["demo"] == 300
 
 
 def test_engines_that_were_tried_are_not_chosen_again() -> None:
