@@ -15,6 +15,9 @@ KeyScope = Literal["inference", "files", "admin"]
 # The highest first.
 Priority = Literal["interactive", "standard", "batch"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+# Where an engine had a picture's embedding from, the costliest first; `hit-gpu`: it was in vLLM's own memory.
+ImageCache = Literal["miss", "hit-shared", "hit-disk", "hit-host", "hit-gpu"]
+IMAGE_CACHE: tuple[ImageCache, ...] = get_args(ImageCache)
 # What a tenant may be called. It stands in logs, in cache keys and in paths of stores.
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:|=+-]{0,127}")
 TENANT_RULE = "letters, digits and . _ @ : | = + -, at most 128, a letter or digit first"
@@ -191,8 +194,9 @@ class Answer:
     `frames` gives the same bytes to whoever does not look. Who replaces one replaces both.
 
     `image_notes` say which images were changed before the engine saw them ("0=downscaled; 2=first-frame");
-    `limit_headers` what the caller has left. `failure` is what ended it after it had begun, told to the engine's
-    record when the answer is given back. `events` of a stream have been sent on.
+    `image_cache` where the engine had their embeddings from (each picture once), where it tells; `limit_headers`
+    what the caller has left. `failure` is what ended it after it had begun, told to the engine's record when the
+    answer is given back. `events` of a stream have been sent on.
     """
 
     status: int
@@ -204,3 +208,4 @@ class Answer:
     limit_headers: RawHeaders = ()
     failure: GatewayError | None = None
     events: int = 0
+    image_cache: tuple[ImageCache, ...] = ()

@@ -12,6 +12,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from server.domain import IMAGE_CACHE
 from server.loop_histogram import LoopHistogram
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of use to nobody here
@@ -120,6 +121,14 @@ class Metrics:
             ["change"],
             registry=r,
         )
+        cache = Counter(
+            "fovea_images_by_cache",
+            "Images by where their engine had the embedding from, where it told: hit-gpu, hit-host, hit-disk, "
+            "hit-shared, or miss",
+            ["outcome"],
+            registry=r,
+        )
+        self.image_cache = {each: cache.labels(each) for each in IMAGE_CACHE}
         self.image_bytes = Histogram("fovea_image_bytes", "Size of accepted images", buckets=BYTES, registry=r)
         self.image_tokens = Histogram(
             "fovea_image_tokens", "Tokens that a request's images take", buckets=TOKENS, registry=r

@@ -8,6 +8,7 @@ from server.admission.gates import Gates
 from server.admission.limits.memory import Draw, Limits
 from server.admission.price import PriceList, check_fits
 from server.domain import Answer, Cost, LoadedImage, LoadedVideo, ParsedRequest, ReadyRequest, Tenant, Terms
+from server.engines.image_cache import ASKS, names_of
 from server.engines.payload import make_payload
 from server.engines.pool import EnginePool
 from server.images.digest import identify
@@ -75,6 +76,8 @@ class Pipeline:
                 ready.forget()
                 holding.give_all()
                 answer.image_notes, answer.limit_headers = notes, draw.headers()
+                for outcome in answer.image_cache:
+                    self._metrics.image_cache[outcome].inc()
                 try:
                     yield answer
                 finally:
@@ -114,6 +117,8 @@ def make_ready(
     payload, slots = make_payload(request, media)
     affinity = media[0].digest if media else identify(bytes(payload[0][:1024]), tenant.name)
     headers = {"content-type": "application/json", "x-request-id": request_id}
+    if slots and (names := names_of(slots)):
+        headers[ASKS] = names
     return ReadyRequest(
         request.route, request.model, request.stream, cost, affinity, payload, headers, tenant.name, terms, slots
     )

@@ -8,6 +8,7 @@ from server.domain import Answer, ReadyRequest
 from server.engines.asking import EngineHttp
 from server.engines.http.connection import Connection, Deadlines
 from server.engines.http.failures import TransportFailure
+from server.engines.image_cache import read_outcomes
 from server.engines.refusal import refusal, translate
 from server.errors import AnswerTooLarge
 
@@ -56,8 +57,9 @@ class Sending:
             body = await http.whole(connection, MOST_ERROR_BYTES)
             raise refusal(http.name, response.status, body or b"")
         media_type = response.media_type or "application/json"
+        told = read_outcomes(response.image_cache) if response.image_cache else ()
         if stream:
-            return Answer(200, media_type, http.name, Frames(self))
+            return Answer(200, media_type, http.name, Frames(self), image_cache=told)
         # A whole answer is taken in before any of it is passed on, so that a failure keeps its status.
         whole = await http.whole(connection, self._most)
         if whole is None:
@@ -66,7 +68,7 @@ class Sending:
                 "probabilities, or stream it."
             )
         self.end()
-        return Answer(200, media_type, http.name, once(whole), whole=whole)
+        return Answer(200, media_type, http.name, once(whole), whole=whole, image_cache=told)
 
 
 class Frames(AsyncGenerator[bytes, None]):

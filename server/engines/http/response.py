@@ -10,6 +10,7 @@ MOST_HEAD_BYTES = 32 * 1024
 MOST_HEADERS = 100
 VERSIONS = frozenset({"1.0", "1.1"})
 NO_BODY = frozenset({204, 304})
+IMAGE_CACHE = b"x-fovea-image-cache"
 
 
 class Response:
@@ -32,6 +33,7 @@ class Response:
         "complete",
         "fault",
         "held",
+        "image_cache",
         "media_type",
         "pieces",
         "reusable",
@@ -47,6 +49,7 @@ class Response:
         """The next response, of a request that is about to be sent."""
         self.status = 0  # until its head is there
         self.media_type = ""
+        self.image_cache = b""
         self.pieces.clear()
         self.held = 0
         self.complete = self.reusable = self._begun = False
@@ -121,6 +124,8 @@ class Response:
             self._coding += value.lower()
         elif name == b"content-encoding" and value.lower() != b"identity":
             self._refuse("compressed unasked")
+        elif name == IMAGE_CACHE:
+            self.image_cache = value
 
     def on_headers_complete(self) -> None:
         parser = self._parser
@@ -135,7 +140,7 @@ class Response:
             self._refuse("of unclear length")
         if status < 200:
             self._interim = True
-            self.media_type = ""
+            self.media_type, self.image_cache = "", b""
             return
         self._keep_alive = parser.should_keep_alive()
         self._to_the_end = not (self._coding or self._lengths or status in NO_BODY)
