@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from server.engine.encoder_cache.arena import PAGE_BYTES, Arena, ArenaView, Span, StaleSpan, start_of
+from server.engine.encoder_cache.arena import Arena
+from server.engine.encoder_cache.arena_view import PAGE_BYTES, ArenaView, Span, StaleSpan, start_of
 
 PAGES = 12
 SIZES = st.one_of(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from server.engine.encoder_cache import arena_file
-from server.engine.encoder_cache.arena import PAGE_BYTES, Arena
+from server.engine.encoder_cache.arena import Arena
+from server.engine.encoder_cache.arena_view import PAGE_BYTES
 
 Room = namedtuple("Room", "f_bavail f_frsize")
 MIB = 1 << 20
