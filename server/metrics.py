@@ -190,6 +190,12 @@ class Metrics:
         self.retries_refused = Counter(
             "fovea_engine_retries_refused", "Second tries that the retry budget did not allow", registry=r
         )
+        self.hedges = Counter(
+            "fovea_engine_hedges", "Requests sent to a second engine because the first was slow", registry=r
+        )
+        self.hedges_won = Counter(
+            "fovea_engine_hedges_won", "Of these, those that the second engine answered first", registry=r
+        )
         self.bytes_not_sent = Counter(
             "fovea_image_bytes_not_sent", "Bytes of requests that names of pictures spared", registry=r
         )

@@ -70,6 +70,13 @@ class Gate:
             return True
         return books.places < brake.places and (brake.tokens is None or books.tokens + tokens <= brake.tokens)
 
+    def take_more(self, tokens: int) -> bool:
+        """For a request that is in already: only what nobody waits for."""
+        if self.line.count or not self.books.places or not self.fits(tokens):
+            return False
+        self.books.take(tokens)
+        return True
+
     def give(self, tokens: int) -> None:
         self.books.give(tokens)
         if self.line.count:
@@ -194,7 +201,7 @@ class Admission:
             gate.books.take(self._tokens)
         else:
             await gate.wait(self._tokens, self._tenant, self._terms)
-        self._permit = issue(self._cost)
+        self._permit = issue(self._cost, gate, self._tokens)
         return self._permit
 
     async def __aexit__(self, *_: object) -> None:

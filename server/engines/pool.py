@@ -10,6 +10,7 @@ from server.engines.client import EngineClient
 from server.engines.engine import Engine
 from server.engines.group import Group
 from server.engines.health import Health, HealthRules
+from server.engines.hedge import HEDGED, HedgedRelay
 from server.engines.held import HeldImages, HeldRules
 from server.engines.lanes import Lanes
 from server.engines.relay import Relay
@@ -40,6 +41,7 @@ class EnginePool:
         retries: RetryBudget | None = None,
         most_ejected: float = 0.5,
         held: HeldRules | None = None,
+        hedge_after_s: float = 0,
     ) -> None:
         self._groups = groups
         self._make_client = make_client
@@ -47,6 +49,7 @@ class EnginePool:
         self._rules = rules or HealthRules()
         self._most_ejected = most_ejected
         self._held = held
+        self._hedge_after_s = hedge_after_s
         self._tasks: list[asyncio.Task[None]] = []
         self._leaving: list[Engine] = []
         self.metrics = metrics
@@ -106,8 +109,10 @@ class EnginePool:
         engines = [engine for group in self._groups for engine in group.engines.values() if engine.ready]
         return [e.report for e in engines if e.report is not None and (name is None or name in e.models)]
 
-    def relay(self, request: ReadyRequest, permit: Permit) -> Relay:
+    def relay(self, request: ReadyRequest, permit: Permit) -> Relay | HedgedRelay:
         """Lend the answer of the engine that the request's affinity prefers, or of another if that one fails."""
+        if self._hedge_after_s and request.route in HEDGED:
+            return HedgedRelay(self, request, permit, self._hedge_after_s)
         return Relay(self, request, permit)
 
     def suspect(self, engine: Engine) -> None:

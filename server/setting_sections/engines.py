@@ -76,6 +76,9 @@ class EngineSettings(Section):
     ca_file: Path | None = Field(None, description="certificates to trust at engines, besides the system's")
     retry_ratio: float = Field(0.1, ge=0, le=1, description="requests tried on a second engine, of all within 10 s")
     retry_floor: int = Field(10, ge=0, description="of these, what is always allowed within 10 s")
+    hedge_after_s: float = Field(
+        0, ge=0, description="silence before an answer after which another engine is asked, too; 0: never"
+    )
     eject_failures: int = Field(5, gt=0, description="failures in a row that put an engine out")
     eject_error_rate: float = Field(0.5, gt=0, le=1, description="or this part of at least 20 requests")
     eject_window_s: float = Field(30, gt=0, description="within this time, or twice that")

@@ -13,7 +13,7 @@ import pytest
 
 from server.domain import ImageSource, InlineImage, LoadedImage, ParsedRequest, ReadyRequest
 from tests.fakes.engine import FakeEngine
-from tests.fakes.gateway import gateway
+from tests.fakes.gateway import gateway, metric
 from tests.fakes.serve import serving
 from tests.pictures import chat, image_part, noise, text_part
 
@@ -21,6 +21,7 @@ CHAT = "/v1/chat/completions"
 LARGE = image_part(noise("JPEG", (500, 400)))  # its base64 is cut out
 NO_IMAGE = image_part(b"no picture " * 1000)
 BROKEN = {"type": "image_url", "image_url": {"url": LARGE["image_url"]["url"] + "!"}}
+READY = 'fovea_engine_ready{engine="engine-0"}'
 OURS = (ImageSource, InlineImage, LoadedImage, ParsedRequest, ReadyRequest, memoryview)
 
 Scene = Callable[[str, FakeEngine], object]
@@ -86,17 +87,45 @@ def test_no_circle_holds_anything_of_a_request_that_has_ended(name: str) -> None
     engine = FakeEngine()
     scene, outcome = SCENES[name]
     with serving(engine.app) as engine_url, gateway(engine_url) as url:
+        assert circles_of(url, lambda: scene(url, engine), outcome) == []
+
+
+@pytest.mark.usefixtures("collector_off")
+@pytest.mark.parametrize("name", ["won", "lost", "both fail"])
+def test_no_circle_holds_anything_of_a_request_that_was_sent_to_two_engines(name: str) -> None:
+    home, away = FakeEngine(), FakeEngine()
+    hedging = {"hedge_after_s": 0.05, "hash_first": False, "poll_s": 0.1}
+    with serving(home.app) as one, serving(away.app) as two, gateway(one, two, engines=hedging) as url:
+
+        def ask() -> int:
+            return httpx2.post(url + CHAT, json=chat(LARGE), timeout=20).status_code
+
+        while metric(url, 'fovea_engine_ready{engine="engine-1"}') + metric(url, READY) < 2:
+            time.sleep(0.05)
+        ask()
+        if away.chats:
+            home, away = away, home
+        home.pause_s, away.pause_s = {"won": (30, 0), "lost": (0.1, 30), "both fail": (0.05, 0.05)}[name]
+        if name == "both fail":
+            home.fail = away.fail = 500
+            home.fails_late = away.fails_late = True
+        assert circles_of(url, ask, 502 if name == "both fail" else 200, warm=False) == []
+        assert metric(url, "fovea_engine_hedges_total") == 1
+        assert metric(url, "fovea_engine_hedges_won_total") == (name == "won")
+
+
+def circles_of(url: str, scene: Callable[[], object], outcome: object, warm: bool = True) -> list[object]:
+    if warm:
         httpx2.post(url + CHAT, json=chat(LARGE))  # what is made once is made
-        time.sleep(0.2)
-        gc.collect()
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        assert scene(url, engine) == outcome
-        time.sleep(0.3)
-        gc.collect()
-        gc.set_debug(0)
-        left = [each for each in gc.garbage if isinstance(each, OURS) or of_the_gateway(each)]
-        assert left == []
+    time.sleep(0.2)
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    assert scene() == outcome
+    time.sleep(0.3)
+    gc.collect()
+    gc.set_debug(0)
+    return [each for each in gc.garbage if isinstance(each, OURS) or of_the_gateway(each)]
 
 
 def of_the_gateway(thing: object) -> bool:

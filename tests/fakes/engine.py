@@ -6,6 +6,7 @@ The contract suite holds it to what real vLLM does.
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Any
 
@@ -31,8 +32,13 @@ kv_cache_memory_bytes="1073741824",kv_cache_size_tokens="621226",mamba_cache_mod
 """
 
 
+# Nobody reads it.
+LEFT = Response(status_code=499)
+
+
 class FakeEngine:
-    """Knobs: `fail` is a status, told with the words `says`, `die_after` a number of frames, `pause_s` the time a
+    """Knobs: `fail` is a status, told with the words `says` (of a whole chat, once its work is done, where it
+    `fails_late`), `die_after` a number of frames, `pause_s` the time a
     token takes, `endless` a stream of large frames without end, `tells` what /metrics says, `cards` what /v1/models
     does; while `go` is not set, whole answers wait, and streams behind their first event. `processed` are the names
     of pictures that may come without bytes, which it learns where it `keeps` them."""
@@ -44,6 +50,7 @@ class FakeEngine:
         self.healthy = True
         self.answers = True
         self.fail: int | None = None
+        self.fails_late = False
         self.says = "the engine says no"
         self.die_after: int | None = None
         self.pause_s = 0.0
@@ -96,7 +103,10 @@ class FakeEngine:
             return refused
         if body.get("stream"):
             return self._streaming(self._events(body))
-        await self._work(request)
+        if not await self._work(request):
+            return LEFT
+        if refused := self._refusal(0, late=True):
+            return refused
         said = {"role": "assistant", "content": "".join(WORDS), "refusal": None, "function_call": None}
         message = {**said, **called(body)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
@@ -109,7 +119,8 @@ class FakeEngine:
             return refused
         if body.get("stream"):
             return self._streaming(events_of(body, WORDS))
-        await self._work(request)
+        if not await self._work(request):
+            return LEFT
         output = [message_of([text_part("".join(WORDS))], "completed")]
         return JSONResponse(response_of(body, "completed", output, len(WORDS)))
 
@@ -128,8 +139,8 @@ class FakeEngine:
         self.tokenized.append(body)
         return self._refusal(0) or JSONResponse({"prompt": "".join(WORDS)[: len(body["tokens"])]})
 
-    def _refusal(self, max_tokens: int) -> Response | None:
-        if self.fail is not None:
+    def _refusal(self, max_tokens: int, late: bool = False) -> Response | None:
+        if self.fail is not None and late is self.fails_late:
             return error(self.fail, self.says)
         if max_tokens > self.context:
             return error(400, f"This model's maximum context length is {self.context} tokens.")
@@ -146,26 +157,20 @@ class FakeEngine:
             self.processed.update(part["uuid"] for part in images_in(asked) if "uuid" in part)
         return None
 
-    async def _work(self, request: Request) -> None:
-        """Take as long as the tokens take, unless the caller leaves."""
-        try:
-            await self._go()
-            await asyncio.sleep(self.pause_s * len(WORDS))
-            while await asyncio.wait_for(asyncio.shield(self._left(request)), 0.001):
-                raise asyncio.CancelledError
-        except TimeoutError:
-            pass
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        self.finished += 1
+    async def _work(self, request: Request) -> bool:
+        """Take as long as the tokens take. False where the caller has left, which is seen at once."""
+        until = time.monotonic() + self.pause_s * len(WORDS)
+        while not await request.is_disconnected():
+            if self.go.is_set() and time.monotonic() >= until:
+                self.finished += 1
+                return True
+            await asyncio.sleep(0.01)
+        self.cancelled += 1
+        return False
 
     async def _go(self) -> None:
         while not self.go.is_set():
             await asyncio.sleep(0.01)
-
-    async def _left(self, request: Request) -> bool:
-        return await request.is_disconnected()
 
     def _streaming(self, events: Iterable[str]) -> Response:
         return StreamingResponse(self._paced(events), media_type="text/event-stream")

@@ -54,6 +54,44 @@ def test_a_permit_in_use_is_good_for_every_engine_that_the_pool_tries() -> None:
     assert permit.cost is COST
 
 
+class Room:
+    def __init__(self, spare: int) -> None:
+        self.spare = spare
+
+    def take_more(self, tokens: int) -> bool:
+        fits = tokens <= self.spare
+        self.spare -= tokens if fits else 0
+        return fits
+
+    def give(self, tokens: int) -> None:
+        self.spare += tokens
+
+
+def test_a_permit_is_widened_once_where_there_is_room_and_gives_back_what_that_took() -> None:
+    room = Room(13)
+    permit = issue(COST, room, 6)
+    with pytest.raises(PermitMisused):
+        permit.widen()
+    permit.use()
+    assert (permit.widen(), permit.widen(), room.spare) == (True, False, 7)
+    permit.narrow()
+    permit.narrow()
+    assert room.spare == 13
+    assert permit.widen()
+    assert (permit.close(), permit.close(), room.spare) == (True, False, 13)
+    with pytest.raises(PermitMisused):
+        permit.widen()
+
+
+def test_a_permit_stays_as_it_is_where_there_is_no_room() -> None:
+    for room in (Room(5), None):
+        permit = issue(COST, room, 6)
+        permit.use()
+        assert not permit.widen()
+        permit.close()
+        assert room is None or room.spare == 5
+
+
 def test_nobody_makes_a_permit_without_a_gate() -> None:
     with pytest.raises(PermitMisused):
         Permit()

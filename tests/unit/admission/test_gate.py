@@ -54,6 +54,20 @@ def test_no_more_run_at_once_than_there_are_places(loop: VirtualLoop) -> None:
     assert loop.run(asyncio.gather(*tasks)) == ["0 s"] * 3 + ["1 s"] * 3 + ["2 s"]
 
 
+def test_a_request_takes_as_much_again_only_where_there_is_room_and_nobody_waits(loop: VirtualLoop) -> None:
+    gate = make_gate(loop.time, places=3, tokens=100)
+    assert not gate.take_more(10)  # nobody is in
+    first = enter(loop, gate, 60)
+    assert (gate.take_more(41), gate.take_more(40)) == (False, True)
+    assert (gate.books.places, gate.books.tokens) == (2, 100)
+    waits = enter(loop, gate, 60)
+    assert gate.line.count == 1
+    gate.books.give(40)  # without waking: there is room, and somebody waits for it
+    assert not gate.take_more(1)
+    loop.run(asyncio.gather(first, waits))
+    assert (gate.books.places, gate.books.tokens) == (0, 0)
+
+
 def test_requests_hold_what_they_cost_while_they_run(loop: VirtualLoop) -> None:
     gate = make_gate(loop.time, tokens=100)
     tasks = [enter(loop, gate, 60), enter(loop, gate, 40), enter(loop, gate, 1)]
