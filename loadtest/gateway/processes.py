@@ -69,7 +69,9 @@ def gateway(source: Path, upstream: int, stages: Mapping[str, str], **environ: s
 def always_with_bytes(source: Path) -> dict[str, str]:
     """The setting with which the gateway at `source` sends every picture whole, where it knows another way: all
     requests hold the same one, which it would send once and then name."""
-    if "hash_first" in (source / "server" / "settings.py").read_text():
+    server = source / "server"
+    places = [server / "settings.py", *(server / "setting_sections").glob("*.py")]
+    if any("hash_first" in place.read_text() for place in places):
         return {"FOVEA_ENGINES__HASH_FIRST": "false"}
     return {}
 

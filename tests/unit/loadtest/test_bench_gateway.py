@@ -17,6 +17,9 @@ from loadtest.gateway.watched import Watch, time_stages
 from loadtest.gateway.yardsticks import measure_yardsticks
 from server.api.parse import parse_request
 from server.api.splice import parse_around_pictures
+from server.setting_sections.engines import EngineSettings
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("place", STAGES.values(), ids=STAGES.keys())
@@ -111,3 +114,13 @@ def test_a_checkout_that_would_name_pictures_is_told_to_send_them(tmp_path: Path
     assert always_with_bytes(tmp_path) == {}
     settings.write_text("hash_first: bool\n")
     assert always_with_bytes(tmp_path) == {"FOVEA_ENGINES__HASH_FIRST": "false"}
+    settings.write_text("poll_s: float\n")
+    section = tmp_path / "server" / "setting_sections" / "engines.py"
+    section.parent.mkdir()
+    section.write_text("hash_first: bool\n")
+    assert always_with_bytes(tmp_path) == {"FOVEA_ENGINES__HASH_FIRST": "false"}
+
+
+def test_this_checkout_is_told_to_send_them() -> None:
+    assert always_with_bytes(ROOT)
+    assert EngineSettings().hash_first  # so it has to be told
