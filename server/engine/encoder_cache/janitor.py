@@ -1,0 +1,112 @@
+"""Keeps a folder of embeddings within its capacity: counts it, evicts, and removes what is dead.
+
+One process at a time sweeps: it has the ledger. A writer whose reservation does not fit sweeps at once; otherwise
+the engines' janitor threads see to it that somebody does each minute.
+"""
+
+import fcntl
+import os
+import stat
+import time
+from dataclasses import dataclass
+
+from server.engine.encoder_cache.entry_file import READ_FLAGS, remove
+from server.engine.encoder_cache.eviction import eviction_order
+from server.engine.encoder_cache.folder_layout import USED, Found, entries, make_folders, namespaces, parts, short
+from server.engine.encoder_cache.forgotten import expire_marks
+from server.engine.encoder_cache.ledger import Ledger, Sums
+
+# Freed beyond what is needed, so that a full folder is not counted anew for every entry.
+SLACK = 0.05
+LIVE_S = 3600.0
+# Of a writer that cannot be asked whether it lives (a file system without locks).
+DEAD_PART_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    sums: Sums
+    evicted: int
+    expired: int
+
+
+def sweep(root: str, ledger: Ledger, capacity_bytes: int, room_bytes: int = 0, ttl_s: float | None = None) -> Swept:
+    """Afterwards `room_bytes` more fit into the capacity, unless pins and parts under way are in the way.
+
+    Raises OSError only of the ledger's own file.
+    """
+    now = time.time()
+    found: list[Found] = []
+    held_by_parts = 0
+    for namespace in namespaces(root):
+        expire_marks(root, namespace, now)
+        held_by_parts += sum(live_part_bytes(part, now) for part in parts(root, namespace))
+        found += entries(root, namespace)
+    there = [each for each in found if not (is_expired(each, ttl_s, now) and remove(each.path))]
+    used = held_by_parts + sum(each.size_bytes for each in there)
+    kept, evicted = used, 0
+    if used + room_bytes > capacity_bytes:
+        goal = min(capacity_bytes - room_bytes, int(capacity_bytes * (1 - SLACK)))
+        live = live_namespaces(root, now)
+        for each in eviction_order(there, live, capacity_bytes, now):
+            if kept <= goal:
+                break
+            if remove(each.path):
+                kept -= each.size_bytes
+                evicted += 1
+    sums = Sums(kept, len(there) - evicted, capacity_bytes, now)
+    ledger.write(sums)
+    return Swept(sums, evicted, len(found) - len(there))
+
+
+def is_expired(each: Found, ttl_s: float | None, now: float) -> bool:
+    """By the file's time, which is never before the embedding's: what was hit since goes at its next hit."""
+    return ttl_s is not None and each.shelf != "pinned" and now - each.changed_s > ttl_s
+
+
+def live_part_bytes(part: os.DirEntry[str], now: float) -> int:
+    """What it takes up; 0 for one whose writer has died, which is removed. The ledger must be held."""
+    try:
+        status = part.stat(follow_symlinks=False)
+        fd = os.open(part.path, READ_FLAGS)
+    except OSError:
+        remove(part.path)
+        return 0
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        dead = True
+    except BlockingIOError:
+        dead = False
+    except OSError:
+        dead = now - status.st_mtime > DEAD_PART_S
+    finally:
+        os.close(fd)
+    return 0 if dead and remove(part.path) else status.st_size
+
+
+def live_namespaces(root: str, now: float) -> set[str]:
+    return {name for name in namespaces(root) if now - last_used_s(root, name) < LIVE_S}
+
+
+def last_used_s(root: str, namespace: str) -> float:
+    """When an engine last said that it uses it; 0.0 if none ever did."""
+    try:
+        return os.stat(f"{root}/{short(namespace)}/{USED}", follow_symlinks=False).st_mtime
+    except OSError:
+        return 0.0
+
+
+def mark_used(root: str, namespace: str) -> None:
+    """Raises OSError."""
+    make_folders(root, short(namespace))
+    path = f"{root}/{short(namespace)}/{USED}"
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
+    os.utime(path, follow_symlinks=False)
+
+
+def is_open_to_others(root: str, namespace: str) -> bool:
+    """Whether more users than ours may write here: who may could forge entries."""
+    try:
+        return bool(os.stat(f"{root}/{short(namespace)}").st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    except OSError:
+        return False
