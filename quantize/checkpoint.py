@@ -28,6 +28,8 @@ REWRITTEN = frozenset({INDEX, README, "config.json", "fovea-report.json", "SHA25
 # The weights, and whatever else holds them once more.
 WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack"})
 NOT_CARRIED = frozenset({".git", ".cache"})
+# What engines note of a checkpoint's sight beside it, of this very copy: no part of it.
+NOTED = "fovea-vision.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +123,14 @@ def sidecar_files(folder: Path) -> list[Path]:
         if path.is_file()
         and path.suffix not in WEIGHTS
         and path.name not in REWRITTEN
+        and not is_noted(path)
         and not NOT_CARRIED.intersection(path.relative_to(folder).parts)
     )
+
+
+def is_noted(path: Path) -> bool:
+    """Also while it is written."""
+    return path.name.lstrip(".").startswith(NOTED)
 
 
 def read_tensors(folder: Path) -> dict[str, StoredTensor]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from quantize.checkpoint import is_noted
 from quantize.durable import hash_file, replace_file
 from quantize.errors import DamagedManifest, UsageError
 
@@ -66,6 +67,7 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 def files_below(folder: Path) -> list[str]:
-    """Every file but SHA256SUMS, relative to `folder`."""
-    names = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """Every file but SHA256SUMS and what engines note, relative to `folder`."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not is_noted(path))
+    names = (str(path.relative_to(folder)) for path in files)
     return sorted(name for name in names if name != SUMS)

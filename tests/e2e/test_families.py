@@ -15,6 +15,8 @@ from quantize.other_environments import tool_environment
 from quantize.plan import Plan, make_plan
 from quantize.recipe import Recipe, read_recipe
 from quantize.verify import verify_weights
+from server.engine.encoder_cache.fingerprint import vision_fingerprint
+from server.engine.encoder_cache.tower_digests import digest_sight
 from tests.conftest import ROOT
 from tests.e2e.conftest import QUANTIZE_PYTHON
 
@@ -64,6 +66,18 @@ def test_the_streaming_writer_makes_what_oneshot_makes(made: Path, tmp_path: Pat
     kept = {fate.part for fate in plan.fates if not fate.quantized}
     assert {"vision", "connector"} <= kept
     assert ("cross-attention" in kept) == (name == "mllama")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_family_keeps_its_namespace_of_embeddings(made: Path, tmp_path: Path, name: str) -> None:
+    """What the map calls sight is hashed, and none of the layers that are quantized."""
+    plan = plan_of(made / name, RECIPES["fp8"])
+    runs.run_plan(plan, tmp_path / "out", "stream", 1, True, {}, lambda _: None)
+    ours, theirs = (vision_fingerprint(path, "bfloat16", {}) for path in (made / name, tmp_path / "out"))
+    assert ours == theirs
+    sight = {fate.name for fate in plan.fates if fate.part in ("vision", "connector")}
+    family = read_config(made / name)["model_type"]
+    assert {tensor.name for tensor, _ in digest_sight(made / name, family, False, tmp_path)} == sight
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -38,6 +38,8 @@ def test_sidecars_are_all_files_but_weights_config_and_verdict(tmp_path: Path) -
         (folder / name).write_text("the weights once more, or what describes them")
     (folder / ".cache").mkdir()
     (folder / ".cache" / "lock").write_text("")
+    for name in ("fovea-vision.json", ".fovea-vision.json.x1"):
+        (folder / name).write_text("what an engine noted of this copy")
     assert [str(path.relative_to(folder)) for path in sidecar_files(folder)] == ["sub/notes.txt", "tokenizer.json"]
 
 

@@ -75,6 +75,13 @@ def test_a_single_flipped_bit_anywhere_is_found(made: tuple[Plan, Path]) -> None
     assert found(plan, folder) == []
 
 
+def test_what_engines_note_beside_a_checkpoint_is_no_part_of_it(made: tuple[Plan, Path]) -> None:
+    plan, folder = made
+    (folder / "fovea-vision.json").write_text("{}")
+    assert found(plan, folder) == []
+    assert "fovea-vision.json" not in files_below(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "at", "sentence"),
     [
