@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from loadtest.gateway.bodies import make_body, make_jpeg
+from loadtest.gateway.leaving import measure_leaving
 from loadtest.gateway.machine import machine_busy_s, own_cpu_s
 from loadtest.gateway.measure import measure_memory, measure_run, measure_streams
 from loadtest.gateway.page import make_page, table_of_runs
@@ -78,6 +79,9 @@ def bench(sources: dict[str, Path], rounds: int, names: Collection[str]) -> Resu
         for number in range(rounds):
             measure_round(rotated(plain, number), rotated(large, number), upstream, bodies, result)
             print(f"round {number + 1}\n{table_of_runs(result.runs)}", flush=True)
+        for subject, watch in plain.items():
+            port = watch.port if watch else upstream
+            result.leaving += [measure_leaving(subject, port, upstream, stream) for stream in (True, False)]
         small, held = make_body(make_jpeg(SIZES["50 KB"])), make_body(make_jpeg(SIZES["4 MB"]), held=True)
         result.yardsticks = measure_yardsticks(make_jpeg(SIZES["4 MB"]))
         for _ in range(rounds):

@@ -4,7 +4,19 @@ import statistics
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
-from loadtest.gateway.result import DIRECT, LARGE, LOW, OURS, Memory, Result, Run, StageTimes, Streams, Yardstick
+from loadtest.gateway.result import (
+    DIRECT,
+    LARGE,
+    LOW,
+    OURS,
+    Leaving,
+    Memory,
+    Result,
+    Run,
+    StageTimes,
+    Streams,
+    Yardstick,
+)
 from loadtest.peers.page import make_section
 
 T = TypeVar("T")
@@ -78,6 +90,8 @@ alone and beside 4 MB pictures.
 
 {table_of_streams(result.streams)}
 
+{section_on_leaving(result.leaving)}
+
 {make_section(result.peers) if result.peers else ""}
 
 Raw data: [gateway.json](gateway.json). To repeat: `make bench-gateway`.
@@ -108,6 +122,11 @@ def targets(result: Result) -> str:
         held = [each.bodies for each in result.memory if (each.subject, each.uploads) == (OURS, count)]
         asked = f"memory at its peak under 3 bodies' worth, {count} held"
         lines.append(verdict(asked, statistics.median(held), 3, "{:.2f}"))
+    for stream, what in ((True, "a stream"), (False, "before its answer begins")):
+        left = [each.p99_ms for each in result.leaving if (each.subject, each.stream) == (OURS, stream)]
+        if left:
+            asked = f"caller leaves {what}: engine cut off within 100 ms, p99"
+            lines.append(verdict(asked, statistics.median(left), 100, "{:.1f} ms"))
     return "\n".join(lines)
 
 
@@ -157,6 +176,23 @@ def table_of_memory(memory: Sequence[Memory]) -> str:
         spread = f"{statistics.median(worth):.2f} ({min(worth):.2f}-{max(worth):.2f})"
         lines.append(f"| {subject} | {uploads} | {idle:.0f} | {peak:.0f} | {spread} |")
     return "\n".join(lines)
+
+
+def section_on_leaving(leaving: Sequence[Leaving]) -> str:
+    if not leaving:
+        return ""
+    lines = ["| | left | callers | p50, ms | p99, ms | longest, ms |", "| --- | --- | ---: | ---: | ---: | ---: |"]
+    for each in leaving:
+        what = "a stream, behind its first token" if each.stream else "a whole answer, before its first byte"
+        figures = f"{each.p50_ms:.2f} | {each.p99_ms:.2f} | {each.worst_ms:.2f}"
+        lines.append(f"| {each.subject} | {what} | {each.callers} | {figures} |")
+    table = "\n".join(lines)
+    return f"""## Callers that leave
+
+From the moment that a caller closes its connection to the moment that the upstream sees its own closed, which is
+when an engine stops working: callers one after another, nothing else under way.
+
+{table}"""
 
 
 def table_of_streams(streams: Sequence[Streams]) -> str:

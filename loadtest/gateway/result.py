@@ -69,6 +69,19 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Leaving:
+    """From the leaving of a caller, one of `callers`, to the upstream's seeing its connection closed: while a
+    `stream` ran, or before a whole answer began."""
+
+    subject: str
+    stream: bool
+    callers: int
+    p50_ms: float
+    p99_ms: float
+    worst_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Yardstick:
     """What one thing takes of this machine by itself, in ms of CPU: of the 4 MB picture, or of its body."""
 
@@ -90,6 +103,7 @@ class Result:
     streams: list[Streams] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
     yardsticks: list[Yardstick] = field(default_factory=list)
+    leaving: list[Leaving] = field(default_factory=list)
     others: float = 0.0
     peers: Peers | None = None
 
@@ -98,9 +112,16 @@ def read_result(text: str) -> Result:
     """What gateway.json holds. Raises TypeError for one that was written by another version of this."""
     told = json.loads(text)
     peers = told.pop("peers", None)
-    kinds = {"runs": Run, "stages": StageTimes, "streams": Streams, "memory": Memory, "yardsticks": Yardstick}
+    kinds = {
+        "runs": Run,
+        "stages": StageTimes,
+        "streams": Streams,
+        "memory": Memory,
+        "yardsticks": Yardstick,
+        "leaving": Leaving,
+    }
     for name, kind in kinds.items():
-        told[name] = [kind(**each) for each in told[name]]
+        told[name] = [kind(**each) for each in told.get(name, ())]
     if peers is not None:
         for name, kind in {"runs": PeerRun, "streams": PeerStreams, "memory": PeerMemory}.items():
             peers[name] = [kind(**each) for each in peers[name]]

@@ -2,7 +2,8 @@
 
 What it does is in the first bytes of a body: `"stream":true` gets TOKENS server-sent events PAUSE_S apart, each
 with the time at which it was sent, together with all other streams, as an engine's batch does; who asks it to take
-its time is answered HOLD_S after the body has come. Requests are read by hand, since every gateway is compared over
+its time is answered HOLD_S after the body has come. At LEFT it says whose connections ended before their answers
+did, and when. Requests are read by hand, since every gateway is compared over
 the same core that this one has: httptools only sees chunked ones.
 """
 
@@ -11,6 +12,7 @@ import itertools
 import json
 import re
 import time
+from collections import deque
 from typing import cast
 
 import httptools
@@ -21,6 +23,7 @@ PAUSE_S = 0.01
 HOLD_S = 1.0
 LOOKED_AT_BYTES = 4096
 READ_BYTES = 1024 * 1024
+LEFT, MOST_LEFT = b"/left", 4096
 
 CARD = {"id": "demo", "object": "model", "created": 1, "owned_by": "vllm", "max_model_len": 1_000_000}
 MESSAGE = {"role": "assistant", "content": "a red circle"}
@@ -82,11 +85,19 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, pace: "Pace") -> None:
         self._pace, self._tokens = pace, 0
+        self._held: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         self._head, self._path, self._start, self._left = b"", b"", b"", 0
         self._parser: httptools.HttpRequestParser | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._tokens or self._held is not None:
+            self._pace.left.append(time.perf_counter())
+            self._pace.under_way -= 1
+        if self._held is not None:
+            self._held.cancel()
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return self._room
@@ -133,8 +144,12 @@ class Connection(asyncio.BufferedProtocol):
             self._send(STREAM_HEAD)
             self._tokens = TOKENS
             self._pace.streams.append(self)
+            self._pace.under_way += 1
         elif HOLD in start:
-            asyncio.get_running_loop().call_later(HOLD_S, self._send, REPLY)
+            self._held = asyncio.get_running_loop().call_later(HOLD_S, self._end_hold)
+            self._pace.under_way += 1
+        elif path == LEFT:
+            self._send(whole(self._pace.tell()))
         else:
             self._send(REPLIES.get(path, REPLY))
 
@@ -143,8 +158,14 @@ class Connection(asyncio.BufferedProtocol):
         self._send(data)
         self._tokens -= 1
         if not self._tokens:
+            self._pace.under_way -= 1
             self._send(LAST)
         return self._tokens > 0 and not self._transport.is_closing()
+
+    def _end_hold(self) -> None:
+        self._held = None
+        self._pace.under_way -= 1
+        self._send(REPLY)
 
     def _send(self, data: bytes) -> None:
         if not self._transport.is_closing():
@@ -156,6 +177,14 @@ class Pace:
 
     def __init__(self) -> None:
         self.streams: list[Connection] = []
+        self.under_way = 0
+        self.left: deque[float] = deque(maxlen=MOST_LEFT)
+
+    def tell(self) -> dict[str, object]:
+        """Answers that are under way now; when callers have left others, since this was last told."""
+        told: dict[str, object] = {"under_way": self.under_way, "left": [*self.left]}
+        self.left.clear()
+        return told
 
     async def keep(self) -> None:
         due = time.perf_counter()

@@ -11,7 +11,7 @@ from loadtest.bench_gateway import STAGES
 from loadtest.gateway.bodies import make_body, make_jpeg
 from loadtest.gateway.page import make_page
 from loadtest.gateway.processes import always_with_bytes
-from loadtest.gateway.result import DIRECT, OURS, Memory, Result, Run, StageTimes, Streams, Yardstick
+from loadtest.gateway.result import DIRECT, OURS, Leaving, Memory, Result, Run, StageTimes, Streams, Yardstick
 from loadtest.gateway.stub import HOLD
 from loadtest.gateway.watched import Watch, time_stages
 from loadtest.gateway.yardsticks import measure_yardsticks
@@ -89,7 +89,15 @@ def test_the_page_holds_every_subject_body_and_stage() -> None:
     result.stages.append(StageTimes("4 MB", "digest", 64, 0.5, 0.625))
     result.memory += [Memory(OURS, 16, 5.0, 70.0, 230.0), Memory(OURS, 16, 5.0, 70.0, 150.0)]
     result.yardsticks.append(Yardstick("a walk", 1.5))
+    assert "Callers that leave" not in make_page(result)  # not measured
+    result.leaving += [Leaving(OURS, True, 200, 0.5, 1.25, 99.5), Leaving(OURS, False, 200, 0.5, 100.5, 200.0)]
     page = make_page(result)
+    assert "| caller leaves a stream: engine cut off within 100 ms, p99 | 1.2 ms | met |" in page
+    assert (
+        "| caller leaves before its answer begins: engine cut off within 100 ms, p99 | 100.5 ms | missed |" in page
+    )
+    assert "| gateway | a stream, behind its first token | 200 | 0.50 | 1.25 | 99.50 |" in page
+    assert "| gateway | a whole answer, before its first byte | 200 | 0.50 | 100.50 | 200.00 |" in page
     assert "| a walk | 1.50 |" in page
     assert "| 16 uploads at once: loop stalls under 6 ms | 0.5 ms (own) | met |" in page
     assert "| memory at its peak under 3 bodies' worth, 16 held | 1.50 | met |" in page
