@@ -30,8 +30,10 @@ from server.api.surfaces import SURFACES, wording_of
 from server.api.terms import TermsReader
 from server.crash import log_loop_fault
 from server.drain import Drain
+from server.engines.forgetting import ForgettingEngines
 from server.engines.pool import EnginePool
 from server.estimate import Estimator
+from server.forgetting import Forgetting
 from server.images.addresses import Network
 from server.images.inspect import enable_formats
 from server.loop_turns import LoopTurns
@@ -122,6 +124,9 @@ def make_app(
         app.router.routes.extend(make_routes(keys, pool) + probes)
         if not settings.asks_for_keys and not is_loopback(settings.http.host):
             log.warning("no API keys are set: whoever reaches %s is served (auth.keys_file)", settings.http.host)
+        forgetting = None
+        if files is not None:
+            forgetting = Forgetting(files, images, pool, ForgettingEngines(metrics), metrics)
         app.router.routes.extend(
             make_file_routes(
                 files,
@@ -132,6 +137,7 @@ def make_app(
                 budget,
                 metrics,
                 pool,
+                forgetting.file_removed if forgetting is not None else lambda tenant, record: None,
             )
         )
         sweeping = asyncio.create_task(sweeper.run(settings.files.sweep_s)) if sweeper is not None else None
@@ -153,6 +159,8 @@ def make_app(
         if sweeping is not None:
             sweeping.cancel()
             await asyncio.wait({sweeping})
+        if forgetting is not None:
+            await forgetting.close()
         await pool.close()
         await allowed.close()
         await images.close()

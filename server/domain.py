@@ -131,6 +131,14 @@ class LoadedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadedImage:
+    """What is to be remembered of a picture that was looked at and is kept (`server.images.names`)."""
+
+    media_type: str
+    facts: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedVideo:
     """Bytes whose container has been walked, and nothing more: only an engine decodes them."""
 

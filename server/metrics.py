@@ -196,6 +196,13 @@ class Metrics:
         self.hedges_won = Counter(
             "fovea_engine_hedges_won", "Of these, those that the second engine answered first", registry=r
         )
+        self.embeddings_forgotten = Counter(
+            "fovea_embeddings_forgotten",
+            "Names of deleted files' pictures, told to each engine: forgotten, none_kept (it keeps no embeddings), "
+            "failed (told again later), given_up",
+            ["outcome"],
+            registry=r,
+        )
         self.bytes_not_sent = Counter(
             "fovea_image_bytes_not_sent", "Bytes of requests that names of pictures spared", registry=r
         )

@@ -1,6 +1,6 @@
 """One engine over HTTP: probes, the model list, and completions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -28,6 +28,9 @@ PATHS: Mapping[Route, str] = {
     "detokenize": "/detokenize",
 }
 PROBE_TIMEOUT_S = 60
+# Of `fovea engine` (server/engine/encoder_cache/forgetting.py); thousands of files may be deleted.
+FORGET = "/fovea/embeddings/forget"
+FORGET_TIMEOUT_S = 60
 # Several tokens: of a prompt of one, vLLM 0.32 dies with Qwen3.5 on some CPUs (we mend only those that we start).
 PROBE = "one two three four"
 MOST_PROBE_BYTES = 64 * 1024
@@ -93,6 +96,13 @@ class EngineClient:
         except EngineError:
             return False
         return status == 200
+
+    async def forget(self, digests: Sequence[str]) -> int:
+        """The status of its answer: 200 once it keeps none of these pictures' embeddings. Raises EngineError."""
+        lines = self._address.begin("POST", FORGET) + "content-type: application/json\r\n"
+        payload = orjson.dumps({"digests": digests})
+        status, _ = await self._http.exchange(lines, (payload,), FORGET_TIMEOUT_S, MOST_PROBE_BYTES)
+        return status
 
     async def get(self, path: str, within_s: float, most: int) -> tuple[int, bytes]:
         """Status and body of what the engine says at `path`. Raises EngineError, also where that is more than

@@ -70,6 +70,11 @@ class HeldImages:
             self._trust = TRUST
             self._paused_until = self._clock() + self._rules.pause_s
 
+    def forget(self, digests: Iterable[str]) -> None:
+        """They belong to nobody any more; this says nothing of what else the engine holds."""
+        for digest in digests:
+            self._bytes -= self._sizes.pop(digest, 0)
+
     def clear(self) -> None:
         """The engine may have been started anew."""
         self._sizes.clear()

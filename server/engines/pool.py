@@ -109,6 +109,10 @@ class EnginePool:
         engines = [engine for group in self._groups for engine in group.engines.values() if engine.ready]
         return [e.report for e in engines if e.report is not None and (name is None or name in e.models)]
 
+    def engines(self) -> list[Engine]:
+        """All that are there, ready or not."""
+        return [engine for group in self._groups for engine in group.engines.values()]
+
     def relay(self, request: ReadyRequest, permit: Permit) -> Relay | HedgedRelay:
         """Lend the answer of the engine that the request's affinity prefers, or of another if that one fails."""
         if self._hedge_after_s and request.route in HEDGED:

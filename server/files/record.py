@@ -18,7 +18,8 @@ FILE_ID = re.compile(r"file-[0-9a-f]{44}")
 class FileRecord:
     """One file of one tenant. `blob` names where its bytes lie: equal bytes of a tenant share one blob.
 
-    `digest` is the BLAKE3 of the bytes; times are seconds since 1970.
+    `digest` is the BLAKE3 of the bytes; times are seconds since 1970. `facts` are what it takes to tell under which
+    names engines know the picture, once its bytes are gone (`server.images.names`).
     """
 
     id: str
@@ -30,6 +31,15 @@ class FileRecord:
     blob: str
     created_at: int
     expires_at: int
+    facts: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A record that is gone, and the blobs that nothing names any more."""
+
+    record: FileRecord
+    freed: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +78,11 @@ class Catalogue(Protocol):
         None, and nothing is added, where it has neither. Raises FileQuotaExceeded.
         """
 
-    async def remove(self, tenant: str, file_id: str, now: int) -> list[str] | None:
-        """The blobs that this freed; None where there is no such file."""
+    async def remove(self, tenant: str, file_id: str, now: int) -> Removed | None:
+        """None where there is no such file."""
+
+    async def holds(self, tenant: str | None, digest: str, now: int) -> bool:
+        """Whether the tenant (None: anybody) has a file with these bytes."""
 
     async def expire(self, now: int, most: int) -> tuple[int, list[str]]:
         """Forget up to about `most` expired files: how many, and the blobs that this freed."""

@@ -11,7 +11,7 @@ import orjson
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from server.errors import BusyError, FileQuotaExceeded
-from server.files.record import FileRecord, Listing, Usage
+from server.files.record import FileRecord, Listing, Removed, Usage
 from server.files.s3 import Bucket
 
 T = TypeVar("T")
@@ -51,19 +51,30 @@ class S3Catalogue:
 
         return await self._change(tenant, change)
 
-    async def remove(self, tenant: str, file_id: str, now: int) -> list[str] | None:
+    async def remove(self, tenant: str, file_id: str, now: int) -> Removed | None:
         """A try whose answer was lost may have done it: who finds nothing after a try of its own has succeeded."""
-        tried = False
+        tried: FileRecord | None = None
 
-        def change(records: list[FileRecord]) -> tuple[list[FileRecord], list[str] | None]:
+        def change(records: list[FileRecord]) -> tuple[list[FileRecord], Removed | None]:
             nonlocal tried
-            kept = [each for each in records if each.id != file_id or each.expires_at <= now]
-            if len(kept) == len(records):
-                return records, ([] if tried else None)
-            tried = True
-            return kept, freed(records, kept)
+            found = next((each for each in records if each.id == file_id and each.expires_at > now), None)
+            if found is None:
+                return records, (Removed(tried, []) if tried else None)
+            tried = found
+            kept = [each for each in records if each is not found]
+            return kept, Removed(found, freed(records, kept))
 
         return await self._change(tenant, change)
+
+    async def holds(self, tenant: str | None, digest: str, now: int) -> bool:
+        tenants = [tenant] if tenant is not None else await self._tenants_after("")
+        while tenants:
+            for each in tenants:
+                records, _ = await self._load(each)
+                if any(record.digest == digest and record.expires_at > now for record in records):
+                    return True
+            tenants = [] if tenant is not None else await self._tenants_after(tenants[-1])
+        return False
 
     async def expire(self, now: int, most: int) -> tuple[int, list[str]]:
         """Some tenants a call, in turn; `most` is not exceeded by more than one tenant's files."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from server.errors import ConfigError, FileQuotaExceeded, FileStoreFailed, FileStoreFull
-from server.files.record import FileRecord, Listing, Usage
+from server.files.record import FileRecord, Listing, Removed, Usage
 from server.metrics import Metrics
 
 T = TypeVar("T")
@@ -79,8 +79,15 @@ class SqliteCatalogue:
     async def add(self, tenant: str, record: FileRecord, quota: Usage, now: int) -> str | None:
         return await self._write(lambda: add(self._writes, tenant, record, quota, now))
 
-    async def remove(self, tenant: str, file_id: str, now: int) -> list[str] | None:
+    async def remove(self, tenant: str, file_id: str, now: int) -> Removed | None:
         return await self._write(lambda: remove(self._writes, tenant, file_id, now))
+
+    async def holds(self, tenant: str | None, digest: str, now: int) -> bool:
+        question, values = "SELECT 1 FROM files WHERE digest = ? AND expires_at > ?", [digest, now]
+        if tenant is not None:
+            question, values = question + " AND tenant = ?", [*values, tenant]
+        row = await self._read(lambda: self._reads.execute(question + " LIMIT 1", values).fetchone())
+        return row is not None
 
     async def expire(self, now: int, most: int) -> tuple[int, list[str]]:
         return await self._write(lambda: expire(self._writes, now, most))
@@ -127,8 +134,12 @@ def open_catalogue(path: Path) -> sqlite3.Connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             connection.executescript(SCHEMA)
-        elif version != VERSION:
+            version = VERSION
+        if version != VERSION:
             raise sqlite3.DatabaseError(f"it is of version {version}, this gateway reads {VERSION}")
+        # Came later. Gateways that do not know it yet name their columns, and go on.
+        if not any(row[1] == "facts" for row in connection.execute("PRAGMA table_info(files)").fetchall()):
+            connection.execute("ALTER TABLE files ADD COLUMN facts TEXT NOT NULL DEFAULT ''")
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise sqlite3.DatabaseError("it is damaged")
@@ -168,11 +179,14 @@ def add(connection: sqlite3.Connection, tenant: str, record: FileRecord, quota: 
     return blob
 
 
-def remove(connection: sqlite3.Connection, tenant: str, file_id: str, now: int) -> list[str] | None:
+def remove(connection: sqlite3.Connection, tenant: str, file_id: str, now: int) -> Removed | None:
     with transaction(connection):
-        question = "DELETE FROM files WHERE tenant = ? AND id = ? AND expires_at > ? RETURNING blob"
+        question = f"DELETE FROM files WHERE tenant = ? AND id = ? AND expires_at > ? RETURNING {COLUMNS}"  # noqa: S608
         rows = connection.execute(question, (tenant, file_id, now)).fetchall()
-        return freed(connection, rows) if rows else None
+        if not rows:
+            return None
+        record = FileRecord(*rows[0])
+        return Removed(record, freed(connection, [(record.blob,)]))
 
 
 def expire(connection: sqlite3.Connection, now: int, most: int) -> tuple[int, list[str]]:

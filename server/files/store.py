@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from blake3 import blake3
 
-from server.domain import Tenant
+from server.domain import Tenant, UploadedImage
 from server.errors import BusyError, FileNotFound, FileQuotaExceeded, FileStoreFailed, GatewayError, ImageError
 from server.files.blobs import Blobs, DiskThreads, delete_freed
 from server.files.incoming import Incoming, Part
@@ -24,8 +24,8 @@ from server.files.upload import Described, FileLimits, Upload
 from server.memory import Holding
 from server.metrics import Metrics
 
-# The media type of an image; raises ImageError for what is none.
-Inspect = Callable[[bytes], Awaitable[str]]
+# What an image of a tenant's is; raises ImageError for what is none.
+Inspect = Callable[[bytes, Tenant], Awaitable[UploadedImage]]
 
 
 class FileStore:
@@ -95,7 +95,7 @@ class FileStore:
         await self._disk.run(part.finish)
         await holding.take(part.size)
         try:
-            media_type = await inspect(await self._disk.run(part.read))
+            seen = await inspect(await self._disk.run(part.read), tenant)
         except ImageError as problem:
             raise problem.at("file") from problem
         holding.give(part.size)
@@ -104,12 +104,13 @@ class FileStore:
             id=new_file_id(self._clock()),
             purpose=said.purpose,
             filename=said.filename,
-            media_type=media_type,
+            media_type=seen.media_type,
             bytes=part.size,
             digest=part.digest,
             blob="",
             created_at=now,
             expires_at=now + (self._limits.ttl_s if said.ttl_s is None else said.ttl_s),
+            facts=seen.facts,
         )
         record = await self._add(tenant_key(tenant.name), record, part)
         self._metrics.file_bytes.inc(part.size)
@@ -146,15 +147,21 @@ class FileStore:
     async def page(self, tenant: Tenant, wanted: Listing) -> list[FileRecord]:
         return await self._catalogue.page(tenant_key(tenant.name), wanted, self._now())
 
-    async def remove(self, tenant: Tenant, file_id: str) -> None:
-        """Raises FileNotFound."""
-        freed = None
+    async def remove(self, tenant: Tenant, file_id: str) -> FileRecord:
+        """What is gone. Raises FileNotFound."""
+        removed = None
         if FILE_ID.fullmatch(file_id):
-            freed = await self._catalogue.remove(tenant_key(tenant.name), file_id, self._now())
-        if freed is None:
+            removed = await self._catalogue.remove(tenant_key(tenant.name), file_id, self._now())
+        if removed is None:
             raise FileNotFound("There is no such file.", "id")
         self._metrics.files_removed.labels("deleted").inc()
-        await delete_freed(self._blobs, freed)
+        await delete_freed(self._blobs, removed.freed)
+        return removed.record
+
+    async def holds(self, tenant: Tenant | None, digest: str) -> bool:
+        """Whether the tenant (None: anybody) has a file with these bytes. Raises FileStoreFailed or BusyError."""
+        key = None if tenant is None else tenant_key(tenant.name)
+        return await self._catalogue.holds(key, digest, self._now())
 
     async def read(self, tenant: Tenant, file_id: str, holding: Holding, path: str) -> bytes:
         """A file's bytes, for which `holding` has a permit. Raises FileNotFound, BusyError or FileStoreFailed."""

@@ -23,6 +23,11 @@ class RenditionCache:
             self._kept.move_to_end(identity)
         return kept
 
+    def forget(self, identity: str) -> None:
+        kept = self._kept.pop(identity, None)
+        if kept is not None:
+            self._bytes -= len(kept.data)
+
     def put(self, identity: str, rendition: Rendition) -> None:
         size = len(rendition.data)
         if size > self._most_bytes or identity in self._kept:

@@ -8,11 +8,12 @@ from typing import Any, Protocol, TypeVar
 
 import pybase64
 
-from server.domain import ImageSource, LoadedImage, Tenant
+from server.domain import ImageSource, LoadedImage, Tenant, UploadedImage
 from server.errors import FilesNotEnabled, ImageError, ImageTooLarge, TooManyImages
 from server.images.data_url import check_size, decode_data_url, is_data_url
 from server.images.digest import identify, identify_rendition
 from server.images.inspect import HeaderLimits, InspectedImage, inspect_image
+from server.images.names import names_of, write_facts
 from server.images.rendition import PixelBudgets, Plan, make_plan, render
 from server.images.rendition_cache import RenditionCache
 from server.images.shared_fetches import SharedFetches
@@ -134,9 +135,26 @@ class ImageResolver:
             raise ImageTooLarge(f"The image is larger than {self._limits.max_bytes} bytes.")
         return "file", data
 
-    async def inspect(self, data: bytes) -> str:
-        """The media type of what is an image that a request could hold. Raises ImageError or BusyError."""
-        return (await self._checks.run(lambda: inspect_image(data, self._limits.header))).media_type
+    async def inspect(self, data: bytes, tenant: Tenant) -> UploadedImage:
+        """Of what is an image that a request could hold. Raises ImageError or BusyError."""
+
+        def look() -> UploadedImage:
+            seen = inspect_image(data, self._limits.header)
+            return UploadedImage(seen.media_type, write_facts(seen, identify(data, tenant.name)))
+
+        return await self._checks.run(look)
+
+    @property
+    def isolates_tenants(self) -> bool:
+        return self._isolate
+
+    def forget(self, digest: str, facts: str, tenant: Tenant) -> tuple[str, ...]:
+        """Nothing is kept of this picture any more. What engines may know it by, as requests are served now;
+        nothing where that was not written down."""
+        names = names_of(digest, facts, tenant.name if self._isolate else None, self._budgets)
+        for name in names:
+            self._cache.forget(name)
+        return names
 
     def _check(
         self, source: ImageSource, data: bytes, owner: str | None

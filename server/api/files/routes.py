@@ -123,8 +123,9 @@ def make_file_routes(
     budget: ByteBudget,
     metrics: Metrics,
     pool: EnginePool,
+    removed: Callable[[Tenant, FileRecord], None],
 ) -> list[BaseRoute]:
-    """The routes; without a `store` each says that there is none."""
+    """The routes; without a `store` each says that there is none. `removed` hears of every file that is gone."""
 
     async def upload(files: FileStore, call: Call) -> ASGIApp:
         await call.holding.take(IN_FLIGHT)
@@ -133,6 +134,10 @@ def make_file_routes(
             call.holding.give(IN_FLIGHT)
             record = await files.keep(call.tenant, place, said, inspect, call.holding)
         return JSONResponse(call.dialect.describe(record))
+
+    async def delete_file(files: FileStore, call: Call) -> ASGIApp:
+        removed(call.tenant, await files.remove(call.tenant, call.file_id))
+        return JSONResponse(call.dialect.describe_deleted(call.file_id))
 
     handlers: dict[str, dict[str, Handler]] = {
         "/v1/files": {"GET": list_files, "POST": upload},
@@ -161,8 +166,3 @@ async def get_file(files: FileStore, call: Call) -> ASGIApp:
 
 async def get_content(files: FileStore, call: Call) -> ASGIApp:
     return FileContent(*await files.open(call.tenant, call.file_id))
-
-
-async def delete_file(files: FileStore, call: Call) -> ASGIApp:
-    await files.remove(call.tenant, call.file_id)
-    return JSONResponse(call.dialect.describe_deleted(call.file_id))

@@ -86,3 +86,11 @@ def test_an_engine_that_was_started_anew_holds_nothing(held: HeldImages) -> None
     held.saw(slots("a"))
     held.clear()
     assert held.among(slots("a")) == set()
+
+
+def test_what_is_forgotten_says_nothing_of_what_else_is_held(held: HeldImages) -> None:
+    held.saw(slots("a", "b", "c", "d", "e"))
+    held.forget(["c", "unknown"])
+    assert held.among(slots("a", "b", "c", "d", "e")) == {"a", "b", "d", "e"}
+    held.saw(slots("f"))  # there is room for it again
+    assert held.among(slots("a", "f")) == {"a", "f"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from obstore.store import MemoryStore
 from prometheus_client import CollectorRegistry, Gauge
 
-from server.domain import Tenant
+from server.domain import Tenant, UploadedImage
 from server.files.blobs import Blobs, DiskThreads, FolderBlobs
 from server.files.incoming import Incoming
 from server.files.record import Catalogue, FileRecord, Usage
@@ -25,8 +25,8 @@ ANN, BOB = Tenant("ann"), Tenant("bob")
 KINDS = ("folder", "s3")
 
 
-async def accept(data: bytes) -> str:
-    return "image/png"
+async def accept(data: bytes, tenant: Tenant) -> UploadedImage:
+    return UploadedImage("image/png", f"facts of {tenant.name}")
 
 
 def make_holding() -> Holding:

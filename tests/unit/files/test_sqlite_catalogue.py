@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import ConfigError, FileStoreFailed, FileStoreFull
-from server.files.record import FileRecord, Usage
+from server.files.record import FileRecord, Removed, Usage
 from server.files.sqlite_catalogue import SqliteCatalogue
 from server.metrics import Metrics
 
@@ -40,6 +40,23 @@ async def test_the_catalogue_is_for_its_owner_alone_and_outlives_its_gateway(tmp
     await first.close()
     second = SqliteCatalogue(path, Metrics())
     assert await second.find("t", "file-1", 1) == RECORD
+    await second.close()
+
+
+async def test_a_catalogue_from_before_facts_were_written_down_is_taken_on(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    first = SqliteCatalogue(path, Metrics())
+    await first.add("t", replace(RECORD, facts="f"), QUOTA, 1)
+    await first.close()
+    old = sqlite3.connect(path)
+    old.execute("ALTER TABLE files DROP COLUMN facts")
+    old.close()
+    second = SqliteCatalogue(path, Metrics())
+    assert await second.find("t", "file-1", 1) == RECORD
+    new = replace(RECORD, id="file-2", facts="f")
+    await second.add("t", new, QUOTA, 1)
+    assert await second.remove("t", "file-2", 1) == Removed(new, [])
+    assert await second.remove("t", "file-1", 1) == Removed(RECORD, ["blob"])
     await second.close()
 
 

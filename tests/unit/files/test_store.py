@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from obstore.store import MemoryStore
 
+from server.domain import Tenant, UploadedImage
 from server.errors import (
     BusyError,
     FileNotFound,
@@ -56,6 +57,26 @@ async def test_equal_bytes_of_a_tenant_lie_there_once_until_the_last_file_is_del
     await shop.store.remove(ANN, second.id)
     assert len(await shop.stored()) == 1
     assert await shop.read(other, BOB) == b"same"
+
+
+async def test_a_file_that_is_removed_says_what_it_was(shop: Shop) -> None:
+    record = await shop.put(b"picture")
+    assert record.facts == "facts of ann"
+    assert await shop.store.remove(ANN, record.id) == record
+
+
+async def test_whose_bytes_are_still_there_is_known_as_long_as_a_file_with_them_is(shop: Shop) -> None:
+    first, second = await shop.put(b"same"), await shop.put(b"same", ttl_s=100)
+    other = await shop.put(b"same", BOB)
+    await shop.put(b"else")
+    await shop.store.remove(ANN, first.id)
+    assert await shop.store.holds(ANN, second.digest)
+    shop.now[0] += 200  # the second has expired, and is not swept
+    assert not await shop.store.holds(ANN, second.digest)
+    assert await shop.store.holds(BOB, second.digest)
+    assert await shop.store.holds(None, second.digest)
+    await shop.store.remove(BOB, other.id)
+    assert not await shop.store.holds(None, second.digest)
 
 
 async def test_another_tenants_file_is_as_unknown_as_none(shop: Shop) -> None:
@@ -144,7 +165,7 @@ async def test_a_file_over_the_cap_is_refused_while_it_comes(shop: Shop) -> None
 
 
 async def test_what_is_no_image_is_refused_and_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
-    async def refuse(data: bytes) -> str:
+    async def refuse(data: bytes, tenant: Tenant) -> UploadedImage:
         raise UnsupportedImage("no")
 
     with pytest.raises(UnsupportedImage):
@@ -164,7 +185,7 @@ async def test_more_uploads_at_once_than_are_taken_are_told_to_wait(tmp_path: Pa
 
 
 async def test_an_upload_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
-    async def leave(data: bytes) -> str:
+    async def leave(data: bytes, tenant: Tenant) -> UploadedImage:
         raise asyncio.CancelledError
 
     async with open_shop("folder", tmp_path) as shop:
@@ -201,9 +222,9 @@ async def test_gateways_that_share_a_store_see_each_others_files_and_one_quota(k
             *(shop.store.remove(ANN, each.id) for each in kept for shop in (one, two)), return_exceptions=True
         )
         # Of two who delete one file at once on S3, both may be told that they did.
-        told = sum(each is None for each in removed)
+        told = sum(isinstance(each, FileRecord) for each in removed)
         assert told == len(kept) if kind == "folder" else told >= len(kept)
-        assert all(each is None or isinstance(each, FileNotFound) for each in removed)
+        assert all(isinstance(each, FileRecord | FileNotFound) for each in removed)
         assert await two.stored() == set()
 
 

@@ -33,3 +33,12 @@ def test_it_never_holds_more_than_it_may(puts: list[tuple[str, int]]) -> None:
         cache.put(name, rendition(size))
         held = [kept for kept in map(cache.get, "abcdef") if kept]
         assert sum(len(kept.data) for kept in held) == cache.held_bytes <= 60
+
+
+def test_what_is_forgotten_gives_its_room_back() -> None:
+    cache = RenditionCache(30)
+    cache.put("a", rendition(10))
+    cache.put("b", rendition(5))
+    cache.forget("a")
+    cache.forget("unknown")
+    assert (cache.get("a"), cache.held_bytes) == (None, 5)
