@@ -60,9 +60,9 @@ def reserve(place: Place, key: str, size_bytes: int) -> Reserved:
         used = sums.used_bytes + size_bytes
         if used > place.capacity_bytes:
             raise OSError(errno.ENOSPC, "what is pinned and under way takes it all up")
-        fd, path = make_part(place, key, size_bytes)
         sums = Sums(used, sums.entries + 1, place.capacity_bytes, sums.swept_s)
-        ledger.write(sums)
+        ledger.write(sums)  # First: who is killed here leaves it too high, never too low.
+        fd, path = make_part(place, key, size_bytes)
     return Reserved(fd, path, sums, evicted)
 
 

@@ -21,7 +21,7 @@ from server.engine.encoder_cache.folder_layout import LEDGER, make_folders
 LINE = struct.Struct("<8sQQQd")
 MAGIC = b"FOVEALGR"
 SUM_BYTES = 16
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.001, 0.05
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.0005, 0.004
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
