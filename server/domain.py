@@ -1,7 +1,7 @@
 """The types that a request passes through, one a stage: Parsed -> Ready -> relayed Answer."""
 
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -217,3 +217,7 @@ class Answer:
     failure: GatewayError | None = None
     events: int = 0
     image_cache: tuple[ImageCache, ...] = ()
+
+
+# Passes an answer on. It is lent for as long as that takes.
+Deliver = Callable[[Answer], Awaitable[None]]

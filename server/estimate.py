@@ -4,14 +4,13 @@ Takes the pipeline's place behind the same endpoint: the request is parsed, and 
 any other's.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
 
 import orjson
 
 from server.admission.limits.memory import Limits
 from server.admission.price import PriceList, check_fits
-from server.domain import Answer, Cost, Json, LoadedImage, LoadedVideo, ParsedRequest, Tenant, Terms
+from server.domain import Answer, Cost, Deliver, Json, LoadedImage, LoadedVideo, ParsedRequest, Tenant, Terms
 from server.engines.capacity import EngineReport
 from server.engines.pool import EnginePool
 from server.errors import CallerError, ContextTooLong, KvCacheExceeded
@@ -35,10 +34,15 @@ class Estimator:
         self._limits = limits
         self._pool = pool
 
-    @asynccontextmanager
     async def answer(
-        self, request: ParsedRequest, tenant: Tenant, terms: Terms, request_id: str, holding: Holding
-    ) -> AsyncIterator[Answer]:
+        self,
+        request: ParsedRequest,
+        tenant: Tenant,
+        terms: Terms,
+        request_id: str,
+        holding: Holding,
+        deliver: Deliver,
+    ) -> None:
         context = self._pool.context_of(request.model)
         model = self._pool.real_name(request.model)
         with self._limits.draw(tenant, Cost(0, 0, 0), len(request.images) + len(request.videos)) as draw:
@@ -55,7 +59,8 @@ class Estimator:
             request.forget()
             holding.give_all()
             body = orjson.dumps(told)
-            yield Answer(200, "application/json", NOBODY, once(body), limit_headers=draw.headers(), whole=body)
+            headers = draw.headers()
+            await deliver(Answer(200, "application/json", NOBODY, once(body), limit_headers=headers, whole=body))
 
     def estimate(
         self, request: ParsedRequest, model: str, images: Sequence[LoadedImage], videos: int, context: int | None

@@ -33,7 +33,8 @@ class LineWriter:
         self._failed = failed
         self._failing = False
         # Reentrant: a finalizer may have something to say while this thread is in here.
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._lines: list[bytes] = []
         self._held = 0
         self._lost = 0
@@ -45,15 +46,19 @@ class LineWriter:
 
     def put(self, line: bytes, urgent: bool = False) -> None:
         """Never waits. `urgent`: with no pause for others to come along."""
-        with self._changed:
-            if self._held + len(line) > MOST_BYTES or self._closed:
+        with self._lock:  # the condition's own, of which its methods make three calls
+            held = self._held + len(line)
+            if held > MOST_BYTES or self._closed:
                 self._lost += 1
                 return
-            self._held += len(line)
+            self._held = held
             self._put += 1
-            self._lines.append(line)
-            self._urgent = self._urgent or urgent
-            if urgent or len(self._lines) == 1:
+            lines = self._lines
+            lines.append(line)
+            if urgent:
+                self._urgent = True
+                self._changed.notify_all()
+            elif len(lines) == 1:
                 self._changed.notify_all()
 
     def flush(self, within_s: float) -> bool:

@@ -13,6 +13,7 @@ from prometheus_client import (
 )
 
 from server.domain import IMAGE_CACHE
+from server.loop_counter import LoopCounter
 from server.loop_histogram import LoopHistogram
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of use to nobody here
@@ -20,8 +21,6 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 STORE_SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 BYTES = tuple(float(4**n * 1024) for n in range(9))
-# Of counters' children, which are looked up once: more than all routes, models and outcomes that there can be.
-MOST_KEPT = 4096
 TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
@@ -50,10 +49,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
-        self.requests = Counter(
-            "fovea_requests", "Requests answered", ["route", "model", "status", "code"], registry=r
-        )
-        self._requests: dict[tuple[str, ...], Counter] = {}
+        self.requests = LoopCounter("fovea_requests", "Requests answered", ["route", "model", "status", "code"], r)
         self.in_flight = 0
         in_flight = Gauge("fovea_requests_in_flight", "Requests being handled", registry=r)
         in_flight.set_function(lambda: self.in_flight)
@@ -102,8 +98,8 @@ class Metrics:
             SECONDS,
             r,
         )
-        self.images = Counter(
-            "fovea_images", "Images accepted, by where they came from", ["source", "format"], registry=r
+        self.images = LoopCounter(
+            "fovea_images", "Images accepted, by where they came from", ["source", "format"], r
         )
         self.videos = Counter(
             "fovea_videos", "Videos accepted, by where they came from", ["source", "format"], registry=r
@@ -129,16 +125,12 @@ class Metrics:
             registry=r,
         )
         self.image_cache = {each: cache.labels(each) for each in IMAGE_CACHE}
-        self.image_bytes = Histogram("fovea_image_bytes", "Size of accepted images", buckets=BYTES, registry=r)
-        self.image_tokens = Histogram(
-            "fovea_image_tokens", "Tokens that a request's images take", buckets=TOKENS, registry=r
-        )
-        self.image_seconds = Histogram(
-            "fovea_image_resolve_seconds",
-            "Time to fetch, check and identify one image",
-            ["source"],
-            buckets=SECONDS,
-            registry=r,
+        self.image_bytes = LoopHistogram("fovea_image_bytes", "Size of accepted images", [], BYTES, r).labels()
+        self.image_tokens = LoopHistogram(
+            "fovea_image_tokens", "Tokens that a request's images take", [], TOKENS, r
+        ).labels()
+        self.image_seconds = LoopHistogram(
+            "fovea_image_resolve_seconds", "Time to fetch, check and identify one image", ["source"], SECONDS, r
         )
         self.file_uploads = Counter(
             "fovea_files_uploads",
@@ -159,10 +151,9 @@ class Metrics:
             ["place", "kind"],
             registry=r,
         )
-        self.tokens = Counter(
-            "fovea_tokens", "Tokens of prompts and answers, as engines counted them", ["model", "kind"], registry=r
+        self.tokens = LoopCounter(
+            "fovea_tokens", "Tokens of prompts and answers, as engines counted them", ["model", "kind"], r
         )
-        self._tokens: dict[str, tuple[Counter, ...]] = {}
         self.rejections = Counter("fovea_rejections", "Requests refused, by error code", ["code"], registry=r)
         self.limit_refusals = Counter(
             "fovea_limit_refusals",
@@ -244,22 +235,8 @@ class Metrics:
         )
 
     def count_tokens(self, model: str, prompt: int, completion: int) -> None:
-        children = self._tokens.get(model)
-        if children is None:
-            children = tuple(self.tokens.labels(model, kind) for kind in ("prompt", "completion"))
-            if len(self._tokens) < MOST_KEPT:
-                self._tokens[model] = children
-        children[0].inc(max(0, prompt))
-        children[1].inc(max(0, completion))
-
-    def count_request(self, route: str, model: str, status: str, code: str) -> None:
-        labels = (route, model, status, code)
-        child = self._requests.get(labels)
-        if child is None:
-            child = self.requests.labels(*labels)
-            if len(self._requests) < MOST_KEPT:
-                self._requests[labels] = child
-        child.inc()
+        self.tokens.add((model, "prompt"), max(0, prompt))
+        self.tokens.add((model, "completion"), max(0, completion))
 
     async def exposition(self) -> bytes:
         """The registry in Prometheus' text format."""

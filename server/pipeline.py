@@ -1,13 +1,11 @@
 """The order of the stages between a parsed request and its answer, nothing else."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from server.admission.gates import Gates
 from server.admission.limits.memory import Draw, Limits
 from server.admission.price import PriceList, check_fits
-from server.domain import Answer, Cost, LoadedImage, LoadedVideo, ParsedRequest, ReadyRequest, Tenant, Terms
+from server.domain import Cost, Deliver, LoadedImage, LoadedVideo, ParsedRequest, ReadyRequest, Tenant, Terms
 from server.engines.image_cache import ASKS, names_of
 from server.engines.payload import make_payload
 from server.engines.pool import EnginePool
@@ -40,18 +38,23 @@ class Pipeline:
         self._pool = pool
         self._metrics = metrics
 
-    @asynccontextmanager
     async def answer(
-        self, request: ParsedRequest, tenant: Tenant, terms: Terms, request_id: str, holding: Holding
-    ) -> AsyncIterator[Answer]:
-        """Lend the answer; leaving the block gives the permit back and cancels what the engine still does.
+        self,
+        request: ParsedRequest,
+        tenant: Tenant,
+        terms: Terms,
+        request_id: str,
+        holding: Holding,
+        deliver: Deliver,
+    ) -> None:
+        """Lend the answer to `deliver`; its end gives the permit back and cancels what the engine still does.
 
         Once the answer begins, nothing of the request is held any more: what `holding` has taken is given back.
         """
         context = self._pool.context_of(request.model)
         request = called_as_engines_do(request, self._pool.real_name(request.model))
-        images = await self._images.resolve(request.images, tenant, holding)
-        videos = await self._videos.resolve(request.videos, tenant, holding)
+        images = await self._images.resolve(request.images, tenant, holding) if request.images else []
+        videos = await self._videos.resolve(request.videos, tenant, holding) if request.videos else []
         record = current_record()
         for image in images:
             record.saw_image(image.digest, image.size_bytes)
@@ -79,7 +82,7 @@ class Pipeline:
                 for outcome in answer.image_cache:
                     self._metrics.image_cache[outcome].inc()
                 try:
-                    yield answer
+                    await deliver(answer)
                 finally:
                     self._learn(request, tenant, cost, draw, plain, answer.events)
 

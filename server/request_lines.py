@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from operator import attrgetter
 from typing import Any, ClassVar
 
 import orjson
@@ -15,10 +14,8 @@ from server.record import RequestRecord
 Encode = Callable[[dict[str, Any]], bytes]
 
 MOST_CHARACTERS = 2000
-# The audit line's, which holds all of the record, and the ordinary one's. What is empty is left out.
-AUDIT_FIELDS = tuple(name for name in RequestRecord.__slots__ if name != "request_id")
-ACCESS_FIELDS = ("method", "path", "status", "code", "ms", "tenant", "route", "model", "engine")
-audit_values, access_values = attrgetter(*AUDIT_FIELDS), attrgetter(*ACCESS_FIELDS)
+# Its own escapes leave no control character in ASCII that orjson has written but this one.
+DELETE = b"\x7f"
 
 
 class Clock:
@@ -64,21 +61,81 @@ class RequestLines:
 
     def tell(self, record: RequestRecord) -> None:
         record.ms = round(record.ms, 1)
-        head = {"time": stamp(time.time()), "level": "info", "logger": "fovea.audit", "event": "request"}
-        head["request_id"] = record.request_id
+        at = stamp(time.time())
         if self._access is not None:
-            values = zip(ACCESS_FIELDS, access_values(record), strict=True)
-            self._access.put(make_line({**head, "logger": "fovea.access"}, values, self._encode_access))
-        self._audit.put(make_line(head, zip(AUDIT_FIELDS, audit_values(record), strict=True), self._encode))
+            self._access.put(make_line(access_fields(record, at), self._encode_access))
+        self._audit.put(make_line(audit_fields(record, at), self._encode))
 
 
-def make_line(head: dict[str, Any], values: "zip[tuple[str, Any]]", encode: Encode) -> bytes:
-    fields = head | {name: value for name, value in values if value or name in ("status", "ms")}
+def access_fields(record: RequestRecord, at: str) -> dict[str, Any]:
+    """Of the ordinary line. What is empty is left out; written out one by one, which takes a third of the time."""
+    fields = begin_fields("fovea.access", record, at)
+    if record.tenant:
+        fields["tenant"] = record.tenant
+    if record.route:
+        fields["route"] = record.route
+    if record.model:
+        fields["model"] = record.model
+    if record.engine:
+        fields["engine"] = record.engine
+    return fields
+
+
+def audit_fields(record: RequestRecord, at: str) -> dict[str, Any]:
+    """Of the audit's line: all of the record, likewise."""
+    fields = begin_fields("fovea.audit", record, at)
+    if record.tenant:
+        fields["tenant"] = record.tenant
+    if record.key:
+        fields["key"] = record.key
+    if record.route:
+        fields["route"] = record.route
+    if record.model:
+        fields["model"] = record.model
+    if record.engine:
+        fields["engine"] = record.engine
+    if record.body_bytes:
+        fields["body_bytes"] = record.body_bytes
+    if record.images:
+        fields["images"] = record.images
+        fields["image_bytes"] = record.image_bytes
+    if record.image_tokens:
+        fields["image_tokens"] = record.image_tokens
+    if record.prompt_tokens:
+        fields["prompt_tokens"] = record.prompt_tokens
+    if record.completion_tokens:
+        fields["completion_tokens"] = record.completion_tokens
+    return fields
+
+
+def begin_fields(logger: str, record: RequestRecord, at: str) -> dict[str, Any]:
+    """What both lines begin with."""
+    fields = {
+        "time": at,
+        "level": "info",
+        "logger": logger,
+        "event": "request",
+        "request_id": record.request_id,
+        "method": record.method,
+        "path": record.path,
+        "status": record.status,
+    }
+    if record.code:
+        fields["code"] = record.code
+    fields["ms"] = record.ms
+    return fields
+
+
+def make_line(fields: dict[str, Any], encode: Encode) -> bytes:
     line = encode(fields)
     # Names of models are an engine's: whatever they are, a line is one line, and of a bounded length.
-    if len(line) > MOST_CHARACTERS or not line.decode(errors="replace").isprintable():
+    if len(line) > MOST_CHARACTERS or not is_printable(line):
         line = encode({name: fit(value) for name, value in fields.items()})
     return line + b"\n"
+
+
+def is_printable(line: bytes) -> bool:
+    return DELETE not in line if line.isascii() else line.decode(errors="replace").isprintable()
 
 
 def fit(value: Any) -> Any:

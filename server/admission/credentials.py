@@ -18,18 +18,22 @@ VISIBLE = re.compile(rb"[\x21-\x7e]+")
 
 def read_credential(headers: Headers) -> bytes:
     """The key or token, as sent. `headers` are ASGI's: names in lower case. Raises Unauthenticated."""
-    found: dict[bytes, bytes] = {}
+    bearer = key = None
     for name, value in headers:
-        if name not in (b"authorization", b"x-api-key"):
-            continue
-        if name in found:
-            raise Unauthenticated(f"The request names its key several times. {HOW}")
-        found[name] = read_bearer(value) if name == b"authorization" else check_credential(value)
-    if not found:
-        raise Unauthenticated(f"An API key is required. {HOW}")
-    if len(set(found.values())) > 1:
+        if name == b"authorization":
+            if bearer is not None:
+                raise Unauthenticated(f"The request names its key several times. {HOW}")
+            bearer = read_bearer(value)
+        elif name == b"x-api-key":
+            if key is not None:
+                raise Unauthenticated(f"The request names its key several times. {HOW}")
+            key = check_credential(value)
+    if bearer is not None and key is not None and bearer != key:
         raise Unauthenticated(f"The request holds two different keys. {HOW}")
-    return next(iter(found.values()))
+    found = bearer or key
+    if found is None:
+        raise Unauthenticated(f"An API key is required. {HOW}")
+    return found
 
 
 def read_bearer(value: bytes) -> bytes:

@@ -19,10 +19,10 @@ from server.api.keepalive import Keepalive
 from server.api.leaving import ClientLeft, UntilCallerLeaves
 from server.api.let_go import let_go
 from server.api.stream import send_answer
-from server.api.surface import Surface
+from server.api.surface import Surface, as_it_is
 from server.api.terms import TermsReader
 from server.api.wire import read_body, require_json
-from server.domain import ParsedRequest, Tenant, Terms
+from server.domain import Answer, ParsedRequest, Tenant, Terms
 from server.drain import Drain
 from server.engines.pool import EnginePool
 from server.errors import (
@@ -152,15 +152,18 @@ class CompletionEndpoint:
         keepalive: Keepalive | None = None,
     ) -> None:
         request_id, surface = current_record().request_id, self._surface
-        async with self._pipeline.answer(request, tenant, terms, request_id, holding) as answer:
+
+        async def deliver(answer: Answer) -> None:
             account.first_byte()
-            told = await surface.tell(answer)
+            told = answer if surface.tell is as_it_is else await surface.tell(answer)
             started = keepalive is not None and await keepalive.stop()
             if started and told.whole is not None:
                 raise EngineError(f"{told.engine} answered a stream in one piece.")
             account.answering = True
-            account.failure = await send_answer(told, surface, request_id, send, account.end, self._drain, started)
-            answer.failure = account.failure
+            failure = await send_answer(told, surface, request_id, send, account.end, self._drain, started)
+            answer.failure = account.failure = failure
+
+        await self._pipeline.answer(request, tenant, terms, request_id, holding, deliver)
 
 
 class Account:
@@ -191,14 +194,18 @@ class Account:
         self._metrics.in_flight += 1
 
     def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
-        metrics, model = self._metrics, self._known_model()
+        metrics, route, model = self._metrics, self._route, self._known_model()
         metrics.in_flight -= 1
-        status, code = self._outcome(problem)
         record = current_record()
-        record.route, record.model, record.code = self._route, model, code
-        metrics.count_request(self._route, model, status, code)
-        if self._began is not None and status == "200":
-            metrics.duration.labels(self._route, model).observe(time.perf_counter() - self._began)
+        record.route, record.model = route, model
+        if problem is None and self.failure is None:
+            metrics.requests.add((route, model, "200", ""))
+            if self._began is not None:
+                metrics.duration.labels(route, model).observe(time.perf_counter() - self._began)
+            return
+        status, code = self._outcome(problem)
+        record.code = code
+        metrics.requests.add((route, model, status, code))
 
     def _outcome(self, problem: BaseException | None) -> tuple[str, str]:
         """Status and code, as metrics and log lines tell them."""
@@ -211,7 +218,7 @@ class Account:
             return str(error.status), error.code
         if isinstance(problem, asyncio.CancelledError):
             return str(Draining.status), Draining.code  # nobody else cancels a request
-        return ("200", "") if problem is None else ("500", "internal_error")
+        return "500", "internal_error"
 
     def _known_model(self) -> str:
         """A label that callers cannot multiply."""

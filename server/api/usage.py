@@ -53,17 +53,19 @@ def usage_in(text: bytes) -> Usage | None:
         return None
     if not isinstance(document, dict):
         return None
+    usage = document.get("usage")
+    if isinstance(usage, dict):
+        return tokens_of(usage)
     inner: Any = document.get("response")
-    for place in (document, inner):
-        if isinstance(place, dict) and isinstance(place.get("usage"), dict):
-            return tokens_of(place["usage"])
-    return None
+    usage = inner.get("usage") if isinstance(inner, dict) else None
+    return tokens_of(usage) if isinstance(usage, dict) else None
 
 
 def tokens_of(usage: Json) -> Usage | None:
-    for names in NAMES:
-        prompt, answer = (usage.get(name) for name in names)
+    for prompt_name, answer_name in NAMES:
+        prompt = usage.get(prompt_name)
         if isinstance(prompt, int):
             # Of prompts alone, some engines leave the answer out.
+            answer = usage.get(answer_name)
             return prompt, answer if isinstance(answer, int) else 0
     return None

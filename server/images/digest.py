@@ -4,8 +4,12 @@ It becomes the engine's `uuid` (so vLLM's `mm_hash`), the routing key and the la
 choose it; under isolation no picture of one tenant has an identity that another tenant's picture can have.
 """
 
+from functools import lru_cache
+
 from blake3 import blake3
 
+# Of tenants, whose keys are made once.
+MOST_KEYS = 4096
 KEY_CONTEXT = "fovea 2026-11 image identity of one tenant"
 
 
@@ -13,8 +17,12 @@ def identify(data: bytes, tenant: str | None) -> str:
     """64 hex digits. `tenant` None shares identities between tenants."""
     if tenant is None:
         return blake3(data).hexdigest()
-    key = blake3(tenant.encode(), derive_key_context=KEY_CONTEXT).digest()
-    return blake3(data, key=key).hexdigest()
+    return blake3(data, key=key_of(tenant)).hexdigest()
+
+
+@lru_cache(MOST_KEYS)
+def key_of(tenant: str) -> bytes:
+    return blake3(tenant.encode(), derive_key_context=KEY_CONTEXT).digest()
 
 
 def identify_rendition(original: str, made: str, tenant: str | None) -> str:

@@ -111,7 +111,7 @@ class ImageResolver:
                 image = LoadedImage(digest, seen.media_type, seen.width, seen.height, encoded)
         except ImageError as problem:
             raise problem.at(source.path) from problem
-        self._metrics.images.labels(origin, seen.format).inc()
+        self._metrics.images.add((origin, seen.format))
         self._metrics.image_bytes.observe(len(data))
         self._metrics.image_seconds.labels(origin).observe(time.perf_counter() - began)
         return image
