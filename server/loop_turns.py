@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 # Bytes that are moved in one turn, at most: some tenths of a millisecond.
-TURN_BYTES = 256 * 1024
+TURN_BYTES = 512 * 1024
 
 
 class LoopTurns:
@@ -19,6 +19,8 @@ class LoopTurns:
     def __init__(self, most: int) -> None:
         self._most = most
         self._taken = 0
+        # Asking for the running loop asks the kernel for the process's number each time (CPython 3.11).
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def take(self) -> None:
@@ -30,16 +32,21 @@ class LoopTurns:
         if self._taken >= self._most:
             return False
         if not self._taken:
-            asyncio.get_running_loop().call_soon(self._come_round)
+            self._running_loop().call_soon(self._come_round)
         self._taken += 1
         return True
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def when_free(self, step: Callable[[], None]) -> None:
         """Take the next turn for `step`."""
         self._wait().add_done_callback(lambda _: step())
 
     def _wait(self) -> asyncio.Future[None]:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[None] = self._running_loop().create_future()
         self._waiting.append(turn)
         return turn
 
@@ -52,4 +59,4 @@ class LoopTurns:
                 turn.set_result(None)
                 self._taken += 1
         if self._taken:
-            asyncio.get_running_loop().call_soon(self._come_round)
+            self._running_loop().call_soon(self._come_round)

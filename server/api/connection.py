@@ -14,7 +14,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from server.api.exchange import EXCHANGE, Exchange
+from server.api.exchange import EXCHANGE, LEAST_UNCOPIED_BYTES, Exchange
 from server.api.in_place import BodyInPlace
 from server.api.problems import problem_body
 from server.errors import GatewayError, HeadTooLarge, HeadTooSlow, MalformedHttp, TooManyConnections
@@ -80,17 +80,18 @@ class BoundedHttp(HttpToolsProtocol):
             cast(Exchange, cycle).let_go()  # it never began
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, came: bytes) -> None:
+        data: bytes | memoryview = came if len(came) < LEAST_UNCOPIED_BYTES else memoryview(came)
         while data and not self._refused and not self.transport.is_closing():
             self._idle_since = None
             if not self._in_head:
-                super().data_received(data)
+                super().data_received(data)  # type: ignore[arg-type]  # the parser takes either
                 return
             most = self.limits.max_head_bytes
             piece, data = data[: most - self._head_bytes], data[most - self._head_bytes :]
             before = self._begun
             begun = before + (not self._head_bytes)
-            super().data_received(piece)
+            super().data_received(piece)  # type: ignore[arg-type]
             # Most heads come whole, and need no deadline; what begins none at all is given no longer than one. What
             # comes while an answer runs is given a time by its end.
             waits = self._answering is None and self._deadline is None
@@ -150,13 +151,13 @@ class BoundedHttp(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
-        """What nothing waits before is handed on as the bytes that it is: put into a bytearray and taken out of it
-        again, as uvicorn does, every body would be copied twice more."""
+        """Handed on as the bytes that it is: put into a bytearray and taken out of it again, as uvicorn does, every
+        body would be copied twice more."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             return
         cycle.add(body)
-        if len(cycle.body) > HIGH_WATER_LIMIT:
+        if cycle.held > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
 
     async def read_in_place(self, place: memoryview, turns: LoopTurns) -> bool:
@@ -165,7 +166,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.is_closing():
             return False
         self.flow.pause_reading()
-        return await BodyInPlace(self, self.transport, place, turns).read()
+        return await BodyInPlace(self, self.transport, place, turns, self.loop).read()
 
     def body_is_in_place(self, whole: bool) -> None:
         """Behind a whole body another parser begins. Where it was given up, nobody can tell any more where it ends:

@@ -21,7 +21,12 @@ EXCHANGE = "fovea.exchange"
 CONTROLS = bytes(code for code in range(32) if code != 9) + b"\x7f"
 # Below it, one copy is cheaper than a write of several pieces.
 LEAST_UNCOPIED_BYTES = 64 * 1024
+# Of a body, that is kept as it came.
+LEAST_PIECE_BYTES = 4096
 BODILESS = (204, 304)
+
+
+Pieces = list[bytes | bytearray]
 
 
 class Connection(Protocol):
@@ -42,7 +47,9 @@ class Exchange(RequestResponseCycle):
     holds the exchange.
     """
 
-    body: bytes | bytearray  # type: ignore[assignment]
+    # What has come of the body and was not taken: large pieces as the parser gave them, which nobody copies before.
+    _pieces: Pieces
+    held: int
 
     def __init__(
         self,
@@ -63,7 +70,8 @@ class Exchange(RequestResponseCycle):
         self.disconnected = self.response_started = self.response_complete = False
         self.waiting_for_100_continue = False
         self.keep_alive = keep_alive
-        self.body = b""
+        self._pieces = []
+        self.held = 0
         self.more_body = True
         self.chunked_encoding: bool | None = None
         self.expected_content_length = 0
@@ -102,22 +110,49 @@ class Exchange(RequestResponseCycle):
 
     # Of the request's body
     def add(self, piece: bytes) -> None:
-        """More of it has come."""
-        if not self.body:
-            self.body = piece
-        elif isinstance(self.body, bytes):
-            self.body = bytearray(self.body) + piece
+        """More of it has come. Small pieces are put together: callers may send each byte in a chunk of its own, and
+        each would be an object of forty bytes."""
+        pieces = self._pieces
+        if not pieces or len(piece) >= LEAST_PIECE_BYTES:
+            pieces.append(piece)
+        elif isinstance(last := pieces[-1], bytearray):
+            last += piece
         else:
-            self.body += piece
+            pieces.append(bytearray(piece))
+        self.held += len(piece)
         self.message_event.set()
+
+    def take_pieces(self) -> Pieces:
+        """What has come of it since the last time."""
+        pieces, self._pieces, self.held = self._pieces, [], 0
+        return pieces
 
     def take_whole_body(self) -> bytes | None:
         """The body, where all of it has come; it is not received then any more."""
         if self.more_body or self.disconnected or self.waiting_for_100_continue:
             return None
-        body, self.body = bytes(self.body), b""
+        pieces = self.take_pieces()
         self.flow.resume_reading()
-        return body
+        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+
+    async def receive_pieces(self) -> Pieces | None:
+        """More of the body, when there is some; `more_body` says whether more is to come. None: the caller is gone,
+        or the answer is over."""
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        if not (self.disconnected or self.response_complete):
+            self.flow.resume_reading()
+            await self.message_event.wait()
+            self.message_event.clear()
+        return None if self.disconnected or self.response_complete else self.take_pieces()
+
+    async def receive(self) -> Any:
+        """ASGI's, for applications that know of nothing else."""
+        pieces = await self.receive_pieces()
+        if pieces is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": b"".join(pieces), "more_body": self.more_body}
 
     async def read_in_place(self, place: memoryview, turns: LoopTurns) -> bool:
         """Fill `place` with the rest of the body, whose length that is; False where the caller has left. What has

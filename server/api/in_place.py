@@ -27,7 +27,12 @@ class BodyInPlace(asyncio.BufferedProtocol):
     """Stands in for a connection while the rest of one body is read: never a byte of what comes behind it."""
 
     def __init__(
-        self, connection: Connection, transport: asyncio.Transport, place: memoryview, turns: LoopTurns
+        self,
+        connection: Connection,
+        transport: asyncio.Transport,
+        place: memoryview,
+        turns: LoopTurns,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._connection = connection
         self._transport = transport
@@ -35,7 +40,7 @@ class BodyInPlace(asyncio.BufferedProtocol):
         self._turns = turns
         self._at = 0
         self._since_turn = 0
-        self._ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._ended: asyncio.Future[bool] = loop.create_future()
 
     async def read(self) -> bool:
         """Fill the place. False where the caller has left. The transport must not be reading."""

@@ -5,14 +5,16 @@ import ctypes
 
 from starlette.types import Receive, Scope
 
-from server.api.exchange import Exchange, exchange_of
+from server.api.exchange import Exchange, Pieces, exchange_of
 from server.api.leaving import ClientLeft
 from server.domain import Raw
 from server.errors import BodyTooLarge, CallerError, WrongMediaType
-from server.loop_turns import TURN_BYTES, LoopTurns
+from server.loop_turns import LoopTurns
 from server.memory import Holding
 from server.record import current_record
 
+# Of a body: what is still to come is read in place where it is more than that.
+LEAST_IN_PLACE_BYTES = 128 * 1024
 # Of CPython's stable interface: given no bytes to copy, it leaves the new ones as they are.
 _new_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
 _new_bytearray.restype, _new_bytearray.argtypes = ctypes.py_object, (ctypes.c_char_p, ctypes.c_ssize_t)
@@ -71,39 +73,53 @@ def too_large(max_bytes: int) -> BodyTooLarge:
 async def read_as_it_comes(
     exchange: Exchange | None, receive: Receive, length: int | None, max_bytes: int, turns: LoopTurns
 ) -> Raw:
-    first, more = await next_piece(receive)
-    if not more:
-        return first
-    if exchange is not None and length is not None and length - len(first) > TURN_BYTES:
+    first, more = await next_pieces(exchange, receive)
+    held = sum(map(len, first))
+    if more and exchange is not None and length is not None and length - held > LEAST_IN_PLACE_BYTES:
         return await read_in_place(exchange, first, length, turns)
-    return await read_pieces(receive, first, max_bytes, turns)
+    return await read_pieces(exchange, receive, first, more, max_bytes, turns)
 
 
-async def next_piece(receive: Receive) -> tuple[bytes, bool]:
+async def next_pieces(exchange: Exchange | None, receive: Receive) -> tuple[Pieces, bool]:
     """And whether there is more. Raises ClientLeft."""
+    if exchange is not None:
+        pieces = await exchange.receive_pieces()
+        if pieces is None:
+            raise ClientLeft
+        return pieces, exchange.more_body
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientLeft
-    return message.get("body", b""), message.get("more_body", False)
+    return [message.get("body", b"")], message.get("more_body", False)
 
 
-async def read_pieces(receive: Receive, first: bytes, max_bytes: int, turns: LoopTurns) -> bytes:
-    chunks, held, more = [first], len(first), True
+async def read_pieces(
+    exchange: Exchange | None,
+    receive: Receive,
+    pieces: Pieces,
+    more: bool,
+    max_bytes: int,
+    turns: LoopTurns,
+) -> bytes:
+    held = sum(map(len, pieces))
     while more:
         await turns.take()
-        chunk, more = await next_piece(receive)
-        held += len(chunk)
+        came, more = await next_pieces(exchange, receive)
+        held += sum(map(len, came))
         if held > max_bytes:
             raise too_large(max_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        pieces += came
+    return b"".join(pieces)
 
 
-async def read_in_place(exchange: Exchange, first: bytes, length: int, turns: LoopTurns) -> bytearray:
+async def read_in_place(exchange: Exchange, first: Pieces, length: int, turns: LoopTurns) -> bytearray:
     """By the connection itself (`server.api.in_place`): nothing may come between what was received and this."""
-    body = unfilled(length)
-    body[: len(first)] = first
-    if not await exchange.read_in_place(memoryview(body)[len(first) :], turns):
+    body, at = unfilled(length), 0
+    place = memoryview(body)
+    for piece in first:
+        place[at : at + len(piece)] = piece
+        at += len(piece)
+    if not await exchange.read_in_place(place[at:], turns):
         raise ClientLeft
     return body
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.api.exchange import EXCHANGE, LEAST_UNCOPIED_BYTES, Exchange, exchange_of
+from server.api.exchange import EXCHANGE, LEAST_PIECE_BYTES, LEAST_UNCOPIED_BYTES, Exchange, exchange_of
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -153,6 +153,20 @@ async def test_a_body_that_is_there_is_taken_at_once_and_once(pieces: list[bytes
     exchange.more_body = False
     assert exchange.take_whole_body() == b"".join(pieces)
     assert exchange.take_whole_body() == b""
+
+
+async def test_bytes_that_come_one_by_one_are_held_in_few_pieces_and_large_ones_as_they_came() -> None:
+    exchange = Scene().exchange
+    large = [b"l" * LEAST_PIECE_BYTES, b"m" * LEAST_PIECE_BYTES]
+    sent = [b"a", *[b"b"] * 1000, large[0], *[b"c"] * 1000, large[1], b"d"]
+    for piece in sent:
+        exchange.add(piece)
+    assert exchange.held == sum(map(len, sent))
+    pieces = exchange.take_pieces()
+    assert b"".join(pieces) == b"".join(sent)
+    assert [len(piece) for piece in pieces] == [1, 1000, LEAST_PIECE_BYTES, 1000, LEAST_PIECE_BYTES, 1]
+    assert [piece for piece in pieces if any(piece is each for each in large)] == large
+    assert (exchange.held, exchange.take_pieces()) == (0, [])
 
 
 async def test_who_waits_to_be_asked_for_its_body_is_asked() -> None:
