@@ -14,8 +14,18 @@ import uvicorn
 
 from server import cli_keys
 from server.app import make_app, make_server_options
+from server.cache_arguments import (
+    DiskArgument,
+    FolderArgument,
+    HostArgument,
+    SharedArgument,
+    SharedSizeArgument,
+    TtlArgument,
+    make_options,
+)
 from server.crash import tell_no_values
 from server.drain import Drain
+from server.engine.cache_options import OFF, SHARED_VARIABLE
 from server.engine.launch import DRAIN_S, GRACE_S, Launch, LaunchError, check_model, check_port, run_engine
 from server.errors import ConfigError
 from server.logs import configure_logs
@@ -61,14 +71,28 @@ def engine(
         float, typer.Option(min=0, help="Seconds after SIGTERM to say that it leaves, and serve on.")
     ] = GRACE_S,
     drain: Annotated[int, typer.Option(min=0, help="Seconds that what runs has then.")] = DRAIN_S,
+    embedding_cache: FolderArgument = OFF,
+    embedding_cache_host: HostArgument = None,
+    embedding_cache_disk: DiskArgument = None,
+    embedding_cache_shared: SharedArgument = "",
+    embedding_cache_shared_size: SharedSizeArgument = None,
+    embedding_cache_ttl: TtlArgument = None,
 ) -> None:
     """Start stock vLLM's OpenAI server with sane defaults; any other option is passed on to vLLM.
 
     vLLM is looked for in FOVEA_ENGINE_PYTHON, this environment, then the project's engine environment.
     """
-    launch = Launch(model, name or default_name(model), host, port, tuple(context.args), grace, drain)
+    cache = make_options(
+        embedding_cache,
+        embedding_cache_host,
+        embedding_cache_disk,
+        embedding_cache_shared_size,
+        embedding_cache_ttl,
+    )
+    environ = os.environ | ({SHARED_VARIABLE: embedding_cache_shared} if embedding_cache_shared else {})
+    launch = Launch(model, name or default_name(model), host, port, tuple(context.args), grace, drain, cache)
     try:
-        code = run_engine(launch, os.environ, lambda line: say(f"fovea engine: {line}"))
+        code = run_engine(launch, environ, lambda line: say(f"fovea engine: {line}"))
     except LaunchError as problem:
         refuse(str(problem))
     sys.exit(code)

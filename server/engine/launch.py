@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from server.engine.cache_options import CacheOptions, transfer_config
+
 STARTUP_FOLDER = Path(__file__).parent / "startup"
 INSIDE_FOLDER = Path(__file__).parent / "inside"
 LEAVING = "fovea_leaving.Leaving"  # in that folder
@@ -50,6 +52,7 @@ class Launch:
     options: tuple[str, ...]
     grace_s: float = GRACE_S
     drain_s: int = DRAIN_S
+    embedding_cache: CacheOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,8 @@ def make_command(launch: Launch, build: VllmBuild) -> list[str]:
     command += ["--served-model-name", launch.served_name, "--host", launch.host, "--port", str(launch.port)]
     command += ["--middleware", LEAVING]
     defaults = default_options(launch.model, build.device) | {"--shutdown-timeout": [str(launch.drain_s)]}
+    if launch.embedding_cache is not None:
+        defaults["--ec-transfer-config"] = [transfer_config(launch.embedding_cache)]
     for flag, values in defaults.items():
         if flag not in set_by_caller and f"--no-{flag[2:]}" not in set_by_caller:
             command += [flag, *values]

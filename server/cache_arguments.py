@@ -1,0 +1,43 @@
+"""The arguments of `fovea engine` that are about the embedding cache (`engine/cache_options.py` hands them on)."""
+
+from typing import Annotated
+
+import typer
+
+from server.engine.cache_options import OFF, SHARED_VARIABLE, CacheOptions, parse_duration, parse_size
+
+FolderArgument = Annotated[
+    str, typer.Option(metavar="DIR|off", help="Keep pictures' embeddings, in this folder beyond restarts.")
+]
+HostArgument = Annotated[
+    int | None,
+    typer.Option(metavar="SIZE", parser=parse_size, help="Host memory for embeddings (1GiB; 256MiB on CPUs)."),
+]
+DiskArgument = Annotated[
+    int | None,
+    typer.Option(metavar="SIZE", parser=parse_size, help="What the folder may hold (20GiB, or half the disk)."),
+]
+SharedArgument = Annotated[
+    str,
+    typer.Option(metavar="URL|DIR", envvar=SHARED_VARIABLE, help="redis://... or a folder of several engines."),
+]
+SharedSizeArgument = Annotated[
+    int | None, typer.Option(metavar="SIZE", parser=parse_size, help="What that folder or Redis may hold (100GiB).")
+]
+TtlArgument = Annotated[
+    float | None,
+    typer.Option(metavar="TIME", parser=parse_duration, help="Keep none longer, like 30d or 12h (for good)."),
+]
+
+
+def make_options(
+    folder: str,
+    host_bytes: int | None,
+    disk_bytes: int | None,
+    shared_bytes: int | None,
+    ttl_s: float | None,
+) -> CacheOptions | None:
+    """None: no cache."""
+    if folder == OFF:
+        return None
+    return CacheOptions(folder, host_bytes, disk_bytes, shared_bytes, ttl_s)

@@ -1,0 +1,79 @@
+"""What the embedding cache is told: `ec_connector_extra_config` of vLLM's --ec-transfer-config, checked.
+
+The launcher writes it (`cache_options.py`); the connector's halves read it. The shared tier's URL may hold a
+password and vLLM logs its arguments, so that one comes by the environment.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+SHARED_VARIABLE = "FOVEA_EMBEDDING_CACHE_SHARED"
+MIB = 1 << 20
+GIB = 1 << 30
+HOST_BYTES = GIB
+HOST_BYTES_ON_CPU = 256 * MIB
+DISK_BYTES = 20 * GIB
+
+
+class BadOptions(Exception):
+    """The engine must not start with these: one sentence that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`host_bytes` and `disk_bytes` 0: what suits this machine. `shared`: a redis:// URL or a folder that several
+    engines reach."""
+
+    folder: str = ""
+    disk_bytes: int = 0
+    host_bytes: int = 0
+    shared: str = ""
+    shared_bytes: int = 100 * GIB
+    ttl_s: float = 0.0
+    queue_bytes: int = 256 * MIB
+    lookup_wait_s: float = 0.25
+
+
+def read_options(given: Mapping[str, Any], environ: Mapping[str, str]) -> Options:
+    """Raises BadOptions for a name that is none of ours, a wrong type, or a number below zero."""
+    known = {field.name: type(getattr(Options(), field.name)) for field in fields(Options)}
+    if unknown := sorted(given.keys() - known.keys()):
+        raise BadOptions(f"the embedding cache knows no {', '.join(unknown)}; it knows {', '.join(sorted(known))}")
+    for name, value in given.items():
+        kind = (int, float) if known[name] is float else known[name]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise BadOptions(f"the embedding cache's {name} must be of type {known[name].__name__}")
+        if isinstance(value, int | float) and not 0 <= value < float("inf"):
+            raise BadOptions(f"the embedding cache's {name} must not be below zero")
+    return Options(**{"shared": environ.get(SHARED_VARIABLE, ""), **given})
+
+
+def folder_of(options: Options, environ: Mapping[str, str]) -> Path:
+    if options.folder:
+        return Path(options.folder).expanduser()
+    caches = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".cache")
+    return Path(caches) / "fovea" / "embeddings"
+
+
+def disk_bytes_of(options: Options, folder: Path) -> int:
+    """As set; else 20 GiB, but never more than half of what is free (counting what the cache itself holds is not
+    worth a walk: it was free when the first engine started)."""
+    if options.disk_bytes:
+        return options.disk_bytes
+    nearest = next((each for each in (folder, *folder.parents) if each.exists()), Path("/"))
+    try:
+        return min(DISK_BYTES, shutil.disk_usage(nearest).free // 2)
+    except OSError:
+        return DISK_BYTES
+
+
+def host_bytes_of(options: Options, device: str) -> int:
+    return options.host_bytes or (HOST_BYTES_ON_CPU if device == "cpu" else HOST_BYTES)
+
+
+def options_here(given: Mapping[str, Any]) -> Options:
+    return read_options(given, os.environ)

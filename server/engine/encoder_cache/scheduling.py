@@ -1,0 +1,237 @@
+"""The half of the connector that lives in vLLM's scheduler: what is promised, what workers are ordered to load.
+
+vLLM asks in this order, for each request and step: `ensure_available`, `has_item` for what it does not hold, then
+`allocated` for what it made room for; at the step's end `orders`, and `told` when the workers have run it. Only the
+scheduler's thread calls, and nothing here waits for a disk.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from server.engine.encoder_cache.entry import key_of
+from server.engine.encoder_cache.lookups import Held, Lookups
+from server.engine.encoder_cache.outcomes import Outcome
+from server.engine.encoder_cache.seen import Seen
+from server.engine.encoder_cache.stats import Tally
+from server.engine.encoder_cache.steps import NOTHING, Load, Setup, StepOrders, StepReport
+
+log = logging.getLogger(__name__)
+
+# Of a step that runs nothing and only waits for look-ups: without it vLLM would spin, in the look-ups' way.
+IDLE_S = 0.001
+
+
+class Place(Protocol):
+    offset: int
+    length: int
+
+    def get_num_embeds(self) -> int: ...
+
+
+class Feature(Protocol):
+    identifier: str
+    mm_position: Place
+
+
+class Request(Protocol):
+    """What is read of vLLM's."""
+
+    request_id: str
+    mm_features: Sequence[Feature]
+    num_computed_tokens: int
+
+
+class SchedulerOutput(Protocol):
+    """What is read of vLLM's."""
+
+    free_encoder_mm_hashes: list[str]
+    num_scheduled_tokens: Mapping[str, int]
+    total_num_scheduled_tokens: int
+
+
+class Scheduling:
+    """Whatever is promised lies pinned in the arena, and is ordered of the workers in the step in which vLLM
+    allocated it; it is unpinned when they have loaded it, or when vLLM made no use of the promise.
+
+    `resident` are the identifiers for which vLLM has room in its own memory.
+    """
+
+    def __init__(
+        self,
+        lookups: Lookups,
+        setup: Setup,
+        workers: int,
+        dtype: str,
+        window_tokens: int,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._lookups = lookups
+        self._setup = setup
+        self._workers = workers
+        self._dtype = dtype
+        self._window_tokens = window_tokens
+        self._sleep = sleep
+        self._ready = False
+        self._off = ""
+        self._step = 0
+        self._resident: set[str] = set()
+        self._asking: Request | None = None
+        self._promised: dict[str, tuple[Load, Outcome]] = {}
+        self._orders: dict[str, Load] = {}
+        self._in_flight: dict[int, list[str]] = {}
+        self._live: dict[str, Request] = {}
+        self._spoilt: set[str] = set()
+        self._unavailable: set[str] = set()
+        self._looking = False
+        self.seen = Seen()
+        self.tally = Tally()
+
+    def ensure_available(self, request: Request, num_computed_tokens: int) -> bool:
+        """False while a look-up for what the next step may need is under way: they bound how long that may be."""
+        self._asking = request
+        self._live[request.request_id] = request
+        self.seen.asks(request)
+        if self._spoilt:
+            self._refuse_if_spoilt(request)
+        if not self._open or not self._is_looking_for(request, num_computed_tokens):
+            return True
+        self._looking = True
+        return False
+
+    def has_item(self, identifier: str) -> bool:
+        """A promise, if so. vLLM asks of the request of the last `ensure_available`, for what it does not hold."""
+        self._withdraw(identifier)
+        self._let_go(identifier)
+        if not self._open:
+            return False
+        key = key_of(identifier)
+        held = self._lookups.pin(key)
+        if held is None:
+            return False
+        if not self._fits(held, identifier):
+            self._lookups.unpin(key, loaded=False)
+            self.tally.count("errors|host|unfit")
+            return False
+        load = Load(identifier, key, held.span, held.shape, held.dtype, held.encoding)
+        self._promised[identifier] = (load, held.tier)
+        return True
+
+    def allocated(self, identifier: str) -> None:
+        """vLLM has room for it: it is loaded, if that was promised, or else being encoded."""
+        self._resident.add(identifier)
+        promise = self._promised.pop(identifier, None)
+        if promise is None:
+            self.seen.allocated(identifier, "miss")
+            self.tally.count("lookups|miss")
+            return
+        load, tier = promise
+        if identifier in self._orders:  # allocated, given up and allocated again within a step
+            self._lookups.unpin(load.key, loaded=False)
+        self._orders[identifier] = load
+        self.seen.allocated(identifier, tier)
+        self.tally.count(f"lookups|hit_{tier}")
+
+    def orders(self, output: SchedulerOutput) -> StepOrders:
+        """For the workers, before the step runs."""
+        for identifier in output.free_encoder_mm_hashes:
+            self._let_go(identifier)
+            if freed := self._orders.pop(identifier, None):  # workers free first and load then: it would stay
+                self._lookups.unpin(freed.key, loaded=False)
+        for identifier in list(self._promised):
+            self._withdraw(identifier)
+        self.seen.scheduled(output.num_scheduled_tokens)
+        looking, self._looking = self._looking, False
+        if not output.total_num_scheduled_tokens:
+            # Workers of the V1 runner would not see them: what is ordered waits for the next step.
+            if looking:
+                self._sleep(IDLE_S)
+            return NOTHING
+        if self._ready and not self._orders:
+            return NOTHING
+        self._step += 1
+        loads, self._orders = tuple(self._orders.values()), {}
+        if loads:
+            self._in_flight[self._step] = [load.key for load in loads]
+        return StepOrders(self._step, loads, None if self._ready or self._off else self._setup)
+
+    def told(self, report: StepReport) -> None:
+        """What the workers say, of all of them, when the step is over."""
+        self.tally.add(report.counts, report.held)
+        for step in [step for step in self._in_flight if step <= report.step]:
+            for key in self._in_flight.pop(step):
+                self._lookups.unpin(key)
+        for key in report.saved:
+            self._lookups.saved(key)
+        if report.failed:
+            self._spoilt.update(report.failed)
+            for request in self._live.values():
+                self._refuse_if_spoilt(request)
+        if report.off:
+            self.turn_off(report.off)
+        elif report.step and not self._ready and not self._off:
+            self._ready = report.workers >= self._workers
+            if not self._ready:
+                self.turn_off(f"{report.workers} of {self._workers} workers share this process's memory")
+
+    def finished(self, request: Request) -> None:
+        name = request.request_id
+        self.seen.finished(name)
+        self._live.pop(name, None)
+        self._unavailable.discard(name)
+
+    def take_unavailable(self) -> set[str]:
+        """Requests that vLLM must fail, since a worker could not load what they need. They may be asked again."""
+        taken, self._unavailable = self._unavailable, set()
+        return taken
+
+    def turn_off(self, reason: str) -> None:
+        """Nothing is promised any more; what was is still loaded."""
+        if not self._off:
+            self._off = reason
+            log.warning("The embedding cache is off until the engine restarts: %s", reason)
+
+    @property
+    def is_on(self) -> bool:
+        return not self._off
+
+    @property
+    def _open(self) -> bool:
+        return self._ready and not self._off
+
+    def _is_looking_for(self, request: Request, computed: int) -> bool:
+        """Starts look-ups for what the next step may need. Whether one of them is still under way."""
+        looking = False
+        for feature in request.mm_features:
+            place = feature.mm_position
+            if place.offset + place.length <= computed or feature.identifier in self._resident:
+                continue
+            if place.offset >= computed + self._window_tokens:
+                break
+            looking |= self._lookups.look(key_of(feature.identifier)) == "looking"
+        return looking
+
+    def _fits(self, held: Held, identifier: str) -> bool:
+        """A key of a client's own could name another picture, or the same at another size."""
+        features = self._asking.mm_features if self._asking else ()
+        rows = {f.mm_position.get_num_embeds() for f in features if f.identifier == identifier}
+        fits = len(held.shape) == 2 and rows == {held.shape[0]}
+        return fits and held.dtype == self._dtype and held.encoding == "raw"
+
+    def _let_go(self, identifier: str) -> None:
+        """vLLM holds it no more, so what was wrong with it is over."""
+        self._resident.discard(identifier)
+        if identifier in self._spoilt:
+            self._spoilt.discard(identifier)
+            self._unavailable.clear()
+            for request in self._live.values():
+                self._refuse_if_spoilt(request)
+
+    def _withdraw(self, identifier: str) -> None:
+        if promise := self._promised.pop(identifier, None):
+            self._lookups.unpin(promise[0].key, loaded=False)
+
+    def _refuse_if_spoilt(self, request: Request) -> None:
+        if any(feature.identifier in self._spoilt for feature in request.mm_features):
+            self._unavailable.add(request.request_id)

@@ -1,0 +1,66 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.engine.encoder_cache import options as options_module
+from server.engine.encoder_cache.options import (
+    DISK_BYTES,
+    BadOptions,
+    Options,
+    disk_bytes_of,
+    folder_of,
+    host_bytes_of,
+    read_options,
+)
+
+
+def test_nothing_given_is_the_defaults() -> None:
+    assert read_options({}, {}) == Options()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"foldre": "/x"}, "knows no foldre"),
+        ({"disk_bytes": "20GiB"}, "disk_bytes must be of type int"),
+        ({"disk_bytes": True}, "disk_bytes must be of type int"),
+        ({"ttl_s": -1}, "ttl_s must not be below zero"),
+        ({"lookup_wait_s": float("nan")}, "lookup_wait_s must not be below zero"),
+    ],
+)
+def test_what_makes_no_sense_stops_the_engine(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadOptions, match=says):
+        read_options(given, {})
+
+
+def test_a_whole_number_is_a_time_too() -> None:
+    assert read_options({"ttl_s": 60}, {}).ttl_s == 60
+
+
+def test_the_shared_tier_comes_by_the_environment_since_vllm_logs_its_arguments() -> None:
+    assert (
+        read_options({}, {"FOVEA_EMBEDDING_CACHE_SHARED": "redis://:secret@host"}).shared == "redis://:secret@host"
+    )
+
+
+def test_the_folder_is_among_the_user_s_caches() -> None:
+    assert folder_of(Options(), {"XDG_CACHE_HOME": "/caches"}) == Path("/caches/fovea/embeddings")
+    assert folder_of(Options(), {"HOME": "/home/u"}) == Path("/home/u/.cache/fovea/embeddings")
+    assert folder_of(Options(folder="/kept"), {"XDG_CACHE_HOME": "/caches"}) == Path("/kept")
+
+
+def test_the_disk_s_share_is_at_most_half_of_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage:
+        free = 6 << 30
+
+    monkeypatch.setattr(options_module.shutil, "disk_usage", lambda _: Usage)
+    assert disk_bytes_of(Options(), tmp_path / "not" / "there" / "yet") == 3 << 30
+    Usage.free = 1 << 40
+    assert disk_bytes_of(Options(), tmp_path) == DISK_BYTES
+    assert disk_bytes_of(Options(disk_bytes=5), tmp_path) == 5
+
+
+def test_an_engine_on_a_cpu_takes_less_host_memory() -> None:
+    assert host_bytes_of(Options(), "cpu") < host_bytes_of(Options(), "cuda")
+    assert host_bytes_of(Options(host_bytes=7), "cpu") == 7
