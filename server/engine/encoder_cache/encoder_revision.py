@@ -12,6 +12,8 @@ from server.engine.encoder_cache.checkpoint import NoFingerprint
 
 MODELS = "vllm.model_executor.models"
 IMPORT = re.compile(rb"^[ \t]*(?:from[ \t]+([.\w]+)[ \t]+import[ \t]+([\w, \t]*)|import[ \t]+([.\w]+))", re.M)
+# Of a class that loads weights of other repositories, too (kimi_audio.py, ultravox.py).
+MORE_WEIGHTS = b"self.secondary_weights"
 # What prepares pictures, besides vLLM.
 PREPARING = ("transformers", "torchvision", "pillow")
 
@@ -33,6 +35,8 @@ def digest_sources(vllm: Path, module: str) -> str:
             text = path.read_bytes()
         except OSError as problem:
             raise NoFingerprint(f"{path} cannot be read ({problem.strerror})") from problem
+        if name == module and MORE_WEIGHTS in text:
+            raise NoFingerprint(f"{module} loads weights that are not in the checkpoint")
         digests[str(path.relative_to(vllm))] = blake3(text).hexdigest()
         if name == module or name.startswith(MODELS):
             wanted += imports_of(text, name, is_package=path.name == "__init__.py")

@@ -28,6 +28,7 @@ IRRELEVANT = frozenset({
 })  # fmt: skip
 SCALES = "mm_encoder_fp8_scale_path"
 VIDEO_LOADER = "VLLM_VIDEO_LOADER_BACKEND"
+MODELSCOPE = "VLLM_USE_MODELSCOPE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def fingerprint_of_engine(vllm_config: Any, environ: Mapping[str, str] = os.envi
 def parts_of_engine(vllm_config: Any, revision: Mapping[str, str], environ: Mapping[str, str]) -> EngineParts:
     """`revision`: of the code. Raises NoFingerprint."""
     model, load_format = vllm_config.model_config, str(vllm_config.load_config.load_format)
-    refuse_what_cannot_be_told(vllm_config, load_format)
+    refuse_what_cannot_be_told(vllm_config, load_format, environ)
     extra = {
         **options_of(model.multimodal_config),
         "architecture": str(model.architecture),
@@ -63,7 +64,7 @@ def parts_of_engine(vllm_config: Any, revision: Mapping[str, str], environ: Mapp
     return EngineParts(folder, str(model.dtype), {name: value for name, value in extra.items() if value})
 
 
-def refuse_what_cannot_be_told(vllm_config: Any, load_format: str) -> None:
+def refuse_what_cannot_be_told(vllm_config: Any, load_format: str, environ: Mapping[str, str]) -> None:
     model, lora = vllm_config.model_config, vllm_config.lora_config
     if load_format not in LOAD_FORMATS:
         raise NoFingerprint(f"weights of the format {load_format} cannot be hashed")
@@ -73,6 +74,9 @@ def refuse_what_cannot_be_told(vllm_config: Any, load_format: str) -> None:
         raise NoFingerprint("adapters of the vision tower are known by name only")
     if model.hf_config_path not in (None, model.model):
         raise NoFingerprint("the model's config is read from elsewhere")
+    elsewhere = vllm_config.load_config.download_dir or environ.get(MODELSCOPE, "").lower() in ("1", "true")
+    if elsewhere and not Path(model.model).is_dir():
+        raise NoFingerprint("the model is not in the hub's own cache")
 
 
 def options_of(multimodal: Any) -> dict[str, str]:

@@ -23,7 +23,7 @@ FORMAT = 1
 FORGOTTEN = frozenset({"transformers_version", "_name_or_path", "quantization_config", "dtype", "torch_dtype"})
 PREPROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 # Mistral's own spellings of them, and code that comes with a checkpoint.
-RAW = ("params.json", "tekken.json", "*.py")
+RAW = ("params.json", "tekken.json", "**/*.py")
 # Says how modules are stored that have scales beside them, and nothing of those without.
 STORED_AS_TOLD = "compressed-tensors"
 VIDEO_PRUNING = "video_pruning_rate"
@@ -50,6 +50,7 @@ def vision_fingerprint(
     sight = digest_sight(model, str(config.get("model_type")), prunes_videos, cache_folder or default_folder())
     stored = {(tensor.name, tensor.dtype) for tensor, _ in sight}
     preprocessors = {name: read_object(model / name) for name in PREPROCESSORS if exists(model / name)}
+    refuse_code_from_elsewhere(config, *preprocessors.values())
     parts = {
         "format": str(FORMAT),
         "weights": digest_lines(f"{t.name} {t.dtype} {list(t.shape)} {digest}" for t, digest in sight),
@@ -67,6 +68,13 @@ def vision_fingerprint(
 def default_folder() -> Path:
     """For the digests of checkpoints in folders that are not ours to write."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fovea" / "fingerprints"
+
+
+def refuse_code_from_elsewhere(*configs: Mapping[str, Any]) -> None:
+    """`auto_map` may name a class of another repository: "ORG/NAME--module.Class". Raises NoFingerprint."""
+    for config in configs:
+        if "--" in json.dumps(config.get("auto_map")):
+            raise NoFingerprint("the checkpoint runs code of another repository")
 
 
 def exists(path: Path) -> bool:
@@ -92,7 +100,7 @@ def quantization_of(config: Mapping[str, Any], sight_is_quantized: bool) -> Any:
 def digest_files(folder: Path, patterns: tuple[str, ...]) -> str:
     paths = sorted(path for pattern in patterns for path in folder.glob(pattern))
     try:
-        return digest_lines(f"{path.name} {blake3(path.read_bytes()).hexdigest()}" for path in paths)
+        return digest_lines(f"{path.relative_to(folder)} {blake3(path.read_bytes()).hexdigest()}" for path in paths)
     except OSError as problem:
         raise NoFingerprint(f"{folder}: {problem.strerror}") from problem
 

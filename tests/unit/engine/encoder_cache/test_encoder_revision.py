@@ -57,6 +57,12 @@ def test_a_class_that_is_none_of_vllms_has_no_revision(vllm: Path) -> None:
             digest_sources(vllm, module)
 
 
+def test_a_class_that_loads_weights_of_other_repositories_has_none(vllm: Path) -> None:
+    (vllm / "model_executor/models/ours.py").write_text("    self.secondary_weights = []\n")
+    with pytest.raises(NoFingerprint, match="not in the checkpoint"):
+        digest_sources(vllm, MODULE)
+
+
 def test_imports_are_read_as_python_means_them() -> None:
     text = (
         b"from .a import b, c as d\nfrom .. import e\nimport f.g\n  from vllm.h import (\n i)\n#from j import k\n"

@@ -32,7 +32,9 @@ def make_config(folder: Path, multimodal: Any = None, **changed: Any) -> Any:
         architecture="A", model_impl="auto", hf_overrides={}, hf_config=SimpleNamespace(), quantization=None,
         hf_config_path=None,
     )  # fmt: skip
-    config = SimpleNamespace(model_config=model, load_config=SimpleNamespace(load_format="auto"), lora_config=None)
+    config = SimpleNamespace(
+        model_config=model, load_config=SimpleNamespace(load_format="auto", download_dir=None), lora_config=None
+    )
     for name, value in changed.items():
         owner = config if hasattr(config, name) else model
         assert hasattr(owner, name)
@@ -99,7 +101,7 @@ def test_overrides_and_the_video_loader_are_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"load_config": SimpleNamespace(load_format="dummy")},
+        {"load_config": SimpleNamespace(load_format="dummy", download_dir=None)},
         {"lora_config": SimpleNamespace(enable_tower_connector_lora=True)},
         {"hf_config_path": "/elsewhere"},
         {"model": "Nobody/Has-This"},
@@ -116,3 +118,18 @@ def test_what_cannot_be_told_has_no_fingerprint(tmp_path: Path, changed: dict[st
 def test_adapters_of_the_language_model_alone_do_not_matter(tmp_path: Path) -> None:
     lora = SimpleNamespace(enable_tower_connector_lora=False)
     assert extra_of(make_config(tmp_path, lora_config=lora)) == extra_of(make_config(tmp_path))
+
+
+def test_a_name_is_looked_for_in_the_hubs_own_cache_alone(tmp_path: Path) -> None:
+    """Whatever that has may be another commit than what was loaded from elsewhere."""
+    (tmp_path / "hub" / "models--Org--Name" / "snapshots" / "main").mkdir(parents=True)
+    loaded = SimpleNamespace(load_format="auto", download_dir="/elsewhere")
+    named = make_config(tmp_path, model="Org/Name")
+    assert extra_of(named, HF_HOME=str(tmp_path))
+    for config, environ in (
+        (make_config(tmp_path, model="Org/Name", load_config=loaded), {}),
+        (named, {"VLLM_USE_MODELSCOPE": "True"}),
+    ):
+        with pytest.raises(NoFingerprint, match="not in the hub's own cache"):
+            extra_of(config, HF_HOME=str(tmp_path), **environ)
+    assert extra_of(make_config(tmp_path, load_config=loaded))

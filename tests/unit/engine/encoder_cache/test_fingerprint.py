@@ -83,11 +83,13 @@ def test_how_a_tower_is_quantized_matters_where_it_is(tmp_path: Path) -> None:
         ("config.json", {"model_type": "qwen3_5", "text_config": {"rms_norm_eps": 1e-5}}),
         ("params.json", {}),
         ("processing_own.py", 1),
+        ("deeper/processing_own.py", 1),
     ],
 )
 def test_what_prepares_pictures_or_runs_the_tower_matters(tmp_path: Path, file: str, content: object) -> None:
     folder = write_toy(tmp_path / "m")
     before = take(folder).hex
+    (folder / file).parent.mkdir(exist_ok=True)
     (folder / file).write_text(json.dumps(content))
     assert take(folder).hex != before
 
@@ -136,6 +138,18 @@ def test_what_cannot_be_read_has_none(tmp_path: Path, name: str, content: str | 
         (folder / name).write_text(content)
     with pytest.raises(NoFingerprint):
         take(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_code_of_another_repository_has_none(tmp_path: Path, name: str) -> None:
+    folder = write_toy(tmp_path / "m")
+    for place, told in (("processing.Own", True), ("Org/Name--processing.Own", False)):
+        (folder / name).write_text(json.dumps({"auto_map": {"AutoProcessor": place}}))
+        if told:
+            assert take(folder).hex
+        else:
+            with pytest.raises(NoFingerprint, match="another repository"):
+                take(folder)
 
 
 def test_what_engines_note_is_called_the_same_by_those_who_write_and_leave_it_out() -> None:
