@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from server.engine.encoder_cache.entry import key_of
-from server.engine.encoder_cache.lookups import Held, Lookups
+from server.engine.encoder_cache.host_memory import Held
+from server.engine.encoder_cache.lookups import Lookups
 from server.engine.encoder_cache.outcomes import Outcome
 from server.engine.encoder_cache.seen import Seen
 from server.engine.encoder_cache.stats import Tally

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from server.engine.encoder_cache.entry import Embedding, pack
 from server.engine.encoder_cache.tier import Tier
@@ -30,6 +31,7 @@ class Waiting:
     header: bytes = b""
     payload: memoryview = field(default_factory=lambda: memoryview(b""))
     lanes: int = 0
+    kept_by: list[Tier] = field(default_factory=list)
     forgotten: bool = False
 
 
@@ -62,7 +64,7 @@ class WriteBehind:
     dropped and counted. Thread-safe; no lock is held while anything is copied or written.
     """
 
-    def __init__(self, tiers: Sequence[Tier], namespace: str, queue_bytes: int) -> None:
+    def __init__(self, tiers: Sequence[Tier], namespace: str, queue_bytes: int, threads: bool = True) -> None:
         self._namespace = namespace
         self._queue_bytes = queue_bytes
         self._lanes = [Lane(tier) for tier in tiers]
@@ -72,10 +74,15 @@ class WriteBehind:
         self._done: dict[str, None] = {}
         self._figures = WriteFigures()
         self._closed = False
-        self._threads = [threading.Thread(target=self._fetch, name="fovea-write-fetch", daemon=True)]
-        self._threads += [
-            threading.Thread(target=self._write, args=(lane,), name=f"fovea-write-{lane.tier.name}", daemon=True)
-            for lane in self._lanes
+        names = ["fetch", *(lane.tier.name for lane in self._lanes)]
+        works: list[Callable[[], None]] = [
+            self._run_fetching,
+            *(partial(self._run_writing, lane) for lane in self._lanes),
+        ]
+        self._threads = [
+            threading.Thread(target=work, name=f"fovea-write-{name}", daemon=True)
+            for name, work in zip(names, works, strict=True)
+            if threads
         ]
         for thread in self._threads:
             thread.start()
@@ -140,16 +147,23 @@ class WriteBehind:
             self._changed.wait_for(lambda: queue or (self._closed and not self._figures.queued))
             return queue.popleft() if queue else None
 
-    def _fetch(self) -> None:
+    def _run_fetching(self) -> None:
         while (waiting := self._next(self._waiting)) is not None:
-            fetched = not waiting.forgotten and self._pack(waiting)
-            with self._changed:
-                waiting.bytes_of = None
-                lanes = self._lanes if fetched else []
-                waiting.lanes = sum(self._enter(lane, waiting) for lane in lanes)
-                if not waiting.lanes:
-                    self._leave(waiting)
-                self._changed.notify_all()
+            self._fetch(waiting)
+
+    def _run_writing(self, lane: Lane) -> None:
+        while (waiting := self._next(lane.waiting)) is not None:
+            self._write(lane, waiting)
+
+    def _fetch(self, waiting: Waiting) -> None:
+        fetched = not waiting.forgotten and self._pack(waiting)
+        with self._changed:
+            waiting.bytes_of = None
+            lanes = self._lanes if fetched else []
+            waiting.lanes = sum(self._enter(lane, waiting) for lane in lanes)
+            if not waiting.lanes:
+                self._leave(waiting)
+            self._changed.notify_all()
 
     def _pack(self, waiting: Waiting) -> bool:
         assert waiting.bytes_of is not None
@@ -172,27 +186,28 @@ class WriteBehind:
         lane.bytes += waiting.size
         return True
 
-    def _write(self, lane: Lane) -> None:
-        while (waiting := self._next(lane.waiting)) is not None:
-            written = False
+    def _write(self, lane: Lane, waiting: Waiting) -> None:
+        written = False
+        try:
             if not waiting.forgotten:
                 written = lane.tier.put(waiting.key, waiting.header, waiting.payload)
-            if written and waiting.forgotten:
-                lane.tier.forget(waiting.key)
-                written = False
-            self._written(lane, waiting, written)
-
-    def _written(self, lane: Lane, waiting: Waiting, written: bool) -> None:
+        except Exception:  # Tiers raise nothing: a bug in one must not hold up what comes after.
+            logger.exception("An embedding could not be written to the %s tier", lane.tier.name)
         with self._changed:
-            lane.bytes -= waiting.size
-            waiting.lanes -= 1
+            if written:
+                waiting.kept_by.append(lane.tier)
             if written and not waiting.forgotten:
                 self._figures.saved += 1
                 self._done[waiting.key] = None
                 if len(self._done) > MOST_DONE:
                     del self._done[next(iter(self._done))]
+            lane.bytes -= waiting.size
+            waiting.lanes -= 1
             if not waiting.lanes:
                 self._leave(waiting)
+            taken_back = waiting.kept_by if waiting.forgotten and not waiting.lanes else []
+        for tier in taken_back:
+            tier.forget(waiting.key)
 
     def _leave(self, waiting: Waiting) -> None:
         if waiting.forgotten:

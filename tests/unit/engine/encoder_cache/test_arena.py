@@ -183,6 +183,18 @@ def test_a_place_that_has_filled_up_makes_it_smaller_and_no_fault(
     arena.close()
 
 
+def test_what_the_system_writes_in_pieces_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = made(tmp_path)
+    pwrite = os.pwrite
+    data = os.urandom(2 * PAGE_BYTES)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pwrite", lambda fd, piece, at: pwrite(fd, piece[:5000], at))
+        span = arena.put(data)
+    assert span is not None
+    assert read(arena.view, span) == data
+    arena.close()
+
+
 def test_a_write_that_fails_takes_no_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arena = made(tmp_path)
 

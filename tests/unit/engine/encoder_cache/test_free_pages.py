@@ -60,6 +60,13 @@ class AnyOrderOfCalls(RuleBasedStateMachine):
 TestAnyOrderOfCalls = AnyOrderOfCalls.TestCase
 
 
+def test_what_must_be_scattered_is_in_as_few_runs_as_can_be() -> None:
+    pages = FreePages()
+    for first, count in ((0, 2), (4, 5), (12, 1), (16, 4)):
+        pages.give(first, count)
+    assert pages.take_scattered(8) == [(4, 5), (16, 3)]
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (0, 2, 1), (1, 0, 2)])
 def test_neighbours_that_come_back_in_any_order_are_one_run_again(order: tuple[int, ...]) -> None:
     pages = FreePages()
