@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from server.admission.gates import Gates
 from server.admission.limits.memory import Draw, Limits
-from server.admission.price import PriceList, check_fits
+from server.admission.price import PriceList, check_fits, template_tokens
 from server.domain import Cost, Deliver, LoadedImage, LoadedVideo, ParsedRequest, ReadyRequest, Tenant, Terms
 from server.engines.image_cache import ASKS, names_of
 from server.engines.payload import make_payload
@@ -71,6 +71,7 @@ class Pipeline:
             ready = make_ready(request, images, videos, cost, tenant, terms, request_id)
             notes = image_notes(images)
             plain = not videos and not request.extra_bytes and request.prompts == 1
+            template = template_tokens(request) if plain else None
             request.forget()
             del images, videos
             admission = self._gates.admit(cost, tenant, request.model, terms)
@@ -84,13 +85,13 @@ class Pipeline:
                 try:
                     await deliver(answer)
                 finally:
-                    self._learn(request, tenant, cost, draw, plain, answer.events)
+                    self._learn(request, tenant, cost, draw, template, answer.events)
 
     def _learn(
-        self, request: ParsedRequest, tenant: Tenant, cost: Cost, draw: Draw, plain: bool, events: int
+        self, request: ParsedRequest, tenant: Tenant, cost: Cost, draw: Draw, template: int | None, events: int
     ) -> None:
         """From what the engine counted, where it told: for limits, metrics, and the next estimates of text, which
-        the prices of `plain` requests are made of (one prompt, no videos, no tools).
+        are made of plain requests alone (one prompt, no videos, no tools): of others, `template` is None.
 
         Where it did not, and nothing was drawn for the answer, each of a stream's events counts as a token."""
         record = current_record()
@@ -101,8 +102,8 @@ class Pipeline:
             return
         draw.settle(prompt + completion)
         self._metrics.count_tokens(request.model, prompt, completion)
-        if plain and (cost.image_tokens or not request.images):
-            text = prompt - cost.image_tokens
+        if template is not None and (cost.image_tokens or not request.images):
+            text = prompt - cost.image_tokens - template
             self._prices.calibration.observe(request.model, tenant.name, request.text_bytes, text)
 
 

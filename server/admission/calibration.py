@@ -8,9 +8,7 @@ from statistics import median_low
 # English in byte-level vocabularies of Qwen's size runs near four bytes a token.
 FIRST_GUESS = 4.0
 LEAST, MOST = 1.0, 8.0
-# What chat templates write around one short message, in most families.
-TEMPLATE_TOKENS = 8
-# Shorter texts say more of the template than of the vocabulary.
+# Shorter texts say little of the vocabulary.
 LEAST_BYTES = 48
 ENOUGH = 3  # answers of a tenant, from which on it has a say
 KEPT, MOST_TENANTS, MOST_MODELS = 33, 256, 256
@@ -35,10 +33,10 @@ class Calibration:
         self._models: OrderedDict[str, Ratio] = OrderedDict()
 
     def tokens(self, model: str, text_bytes: int) -> int:
-        """An estimate of the prompt's tokens but for its pictures'."""
+        """An estimate of the text's tokens."""
         ratio = self._models.get(model)
         each = FIRST_GUESS if ratio is None else ratio.value
-        return math.ceil(text_bytes / each) + TEMPLATE_TOKENS if text_bytes else 0
+        return math.ceil(text_bytes / each)
 
     def bytes_per_token(self, model: str) -> float:
         ratio = self._models.get(model)
@@ -50,9 +48,8 @@ class Calibration:
         return 0 if ratio is None else ratio.heard
 
     def observe(self, model: str, tenant: str, text_bytes: int, text_tokens: int) -> None:
-        """`text_tokens` are the engine's count of a prompt, less its pictures'."""
-        own = text_tokens - TEMPLATE_TOKENS
-        if text_bytes < LEAST_BYTES or own <= 0:
+        """`text_tokens` are the engine's count of a prompt, less its pictures' and its template's."""
+        if text_bytes < LEAST_BYTES or text_tokens <= 0:
             return
         ratio = self._of(model)
         last = ratio.tenants.get(tenant)
@@ -62,7 +59,7 @@ class Calibration:
                 ratio.tenants.popitem(last=False)
         else:
             ratio.tenants.move_to_end(tenant)
-        last.append(min(MOST, max(LEAST, text_bytes / own)))
+        last.append(min(MOST, max(LEAST, text_bytes / text_tokens)))
         ratio.heard += 1
         # Afresh at each of the first, then now and then: it changes slowly, and is asked for at every request.
         if ratio.heard <= KEPT or ratio.heard % KEPT == 0:

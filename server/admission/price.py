@@ -12,6 +12,9 @@ from server.token_rule import TokenRule, prompt_tokens
 PROMPTS = frozenset({"chat", "completions", "responses"})
 # No vocabulary has longer words on average: what does not fit at so many never does.
 MOST_BYTES_PER_TOKEN = 8
+# Around each message (`<|im_start|>user\n`, `<|im_end|>\n` in Qwen's words; as many in Llama's and Gemma's), and
+# before the answer (`<|im_start|>assistant\n`).
+MESSAGE_TOKENS, ANSWER_TOKENS = 5, 3
 
 
 class PriceList:
@@ -40,8 +43,17 @@ class PriceList:
         return self.price_of(request.model, tokens, request)
 
     def price_of(self, model: str, image_tokens: int, request: ParsedRequest) -> Cost:
-        text = self.calibration.tokens(model, request.text_bytes + request.extra_bytes)
+        text = self.calibration.tokens(model, request.text_bytes + request.extra_bytes) + template_tokens(request)
         return Cost(image_tokens, text, (request.max_tokens or 0) * request.answers)
+
+
+def template_tokens(request: ParsedRequest) -> int:
+    """What a chat template writes around the text; nothing stands around a completion's."""
+    said = request.body.get("messages", request.body.get("input"))
+    if said is None:
+        return 0
+    messages = len(said) if isinstance(said, list) else 1
+    return ANSWER_TOKENS + MESSAGE_TOKENS * (messages + bool(request.body.get("instructions")))
 
 
 def check_fits(

@@ -9,19 +9,18 @@ from server.admission.calibration import (
     MOST,
     MOST_MODELS,
     MOST_TENANTS,
-    TEMPLATE_TOKENS,
     Calibration,
 )
 
 
 def taught(calibration: Calibration, tenant: str, each: float, times: int = KEPT) -> None:
     for _ in range(times):
-        calibration.observe("demo", tenant, 1200, round(1200 / each) + TEMPLATE_TOKENS)
+        calibration.observe("demo", tenant, 1200, round(1200 / each))
 
 
 def test_before_anything_was_counted_it_is_a_guess() -> None:
     calibration = Calibration()
-    assert calibration.tokens("demo", 400) == 100 + TEMPLATE_TOKENS
+    assert calibration.tokens("demo", 400) == 100
     assert (calibration.bytes_per_token("demo"), calibration.heard("demo")) == (FIRST_GUESS, 0)
     assert calibration.tokens("demo", 0) == 0
 
@@ -29,7 +28,7 @@ def test_before_anything_was_counted_it_is_a_guess() -> None:
 def test_what_engines_count_corrects_it_for_that_model() -> None:
     calibration = Calibration()
     taught(calibration, "ann", 2.0, times=3)
-    assert calibration.tokens("demo", 1000) == 500 + TEMPLATE_TOKENS
+    assert calibration.tokens("demo", 1000) == 500
     assert calibration.heard("demo") == 3
     assert calibration.bytes_per_token("another") == FIRST_GUESS
 
@@ -53,7 +52,7 @@ def test_strange_answers_of_a_tenant_do_not_move_its_own_voice() -> None:
 def test_short_texts_say_nothing() -> None:
     calibration = Calibration()
     for _ in range(10):
-        calibration.observe("demo", "ann", 2, 12)
+        calibration.observe("demo", "ann", 47, 12)
         calibration.observe("demo", "ann", 500, 0)
     assert calibration.heard("demo") == 0
 

@@ -2,12 +2,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from server.admission.calibration import TEMPLATE_TOKENS
-from server.admission.price import PriceList, check_fits
+from server.admission.price import ANSWER_TOKENS, MESSAGE_TOKENS, PriceList, check_fits, template_tokens
 from server.domain import Cost, LoadedImage, ParsedRequest, Route
 from server.errors import ContextTooLong, KvCacheExceeded
 
-REQUEST = ParsedRequest("chat", "demo", False, 50, 400, (), {})
+REQUEST = ParsedRequest("chat", "demo", False, 50, 400, (), {"messages": [{}]})
+TEMPLATE = MESSAGE_TOKENS + ANSWER_TOKENS
 IMAGE = LoadedImage("d", "image/png", 320, 64, b"")
 
 
@@ -25,8 +25,8 @@ class Tiles:
 
 def test_images_text_and_answer_add_up() -> None:
     cost = PriceList(Tiles()).price(REQUEST, [IMAGE, IMAGE])
-    assert cost == Cost(image_tokens=44, text_tokens=100 + TEMPLATE_TOKENS, max_tokens=50)
-    assert cost.total == 194 + TEMPLATE_TOKENS
+    assert cost == Cost(image_tokens=44, text_tokens=100 + TEMPLATE, max_tokens=50)
+    assert cost.total == 194 + TEMPLATE
 
 
 def test_a_model_with_a_rule_of_its_own_is_priced_by_it() -> None:
@@ -78,7 +78,7 @@ def test_each_prompt_of_a_batch_has_the_context_to_itself() -> None:
 
 def test_tools_and_earlier_calls_are_paid_for_but_nothing_is_refused_for_them() -> None:
     told = replace(REQUEST, extra_bytes=80_000)
-    assert PriceList().price(told, []).text_tokens == 20_100 + TEMPLATE_TOKENS
+    assert PriceList().price(told, []).text_tokens == 20_100 + TEMPLATE
     check_fits(PriceList().price(told, []), 4096, told)
 
 
@@ -99,3 +99,21 @@ def test_each_answer_of_a_batch_has_the_kv_cache_to_itself() -> None:
     check_fits(PriceList().price(BATCH, []), 4096, BATCH, kv_tokens=16 + 75)
     with pytest.raises(KvCacheExceeded):
         check_fits(PriceList().price(BATCH, []), 4096, BATCH, kv_tokens=16 + 74)
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        ({"messages": [{}]}, TEMPLATE),
+        ({"messages": [{}] * 4}, TEMPLATE + 3 * MESSAGE_TOKENS),
+        ({"input": "Hi"}, TEMPLATE),
+        ({"input": [{}, {}]}, TEMPLATE + MESSAGE_TOKENS),
+        ({"input": "Hi", "instructions": "Be brief."}, TEMPLATE + MESSAGE_TOKENS),
+        ({"prompt": "Hi"}, 0),
+        ({"tokens": [1]}, 0),
+    ],
+)
+def test_the_template_is_priced_by_the_messages_that_it_stands_around(body: dict[str, object], tokens: int) -> None:
+    request = replace(REQUEST, body=body)
+    assert template_tokens(request) == tokens
+    assert PriceList().price(request, []).text_tokens == 100 + tokens
