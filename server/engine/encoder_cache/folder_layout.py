@@ -9,9 +9,8 @@ ROOT/ledger                                            locked by who reserves or
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 Shelf = Literal["new", "kept", "pinned"]
@@ -37,12 +36,6 @@ class Found:
     key: str
     size_bytes: int
     changed_s: float
-
-
-def default_folder(environ: Mapping[str, str]) -> Path:
-    """Where embeddings are kept if nobody says where."""
-    cache = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".cache")
-    return Path(cache) / "fovea" / "embeddings"
 
 
 def short(namespace: str) -> str:

@@ -30,33 +30,60 @@ class Swept:
     expired: int
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Everything that lies there."""
+
+    there: list[Found]
+    part_bytes: int
+    expired: int
+
+    @property
+    def used_bytes(self) -> int:
+        return self.part_bytes + sum(each.size_bytes for each in self.there)
+
+
 def sweep(root: str, ledger: Ledger, capacity_bytes: int, room_bytes: int = 0, ttl_s: float | None = None) -> Swept:
     """Afterwards `room_bytes` more fit into the capacity, unless pins and parts under way are in the way.
 
     Raises OSError only of the ledger's own file.
     """
     now = time.time()
-    found: list[Found] = []
-    held_by_parts = 0
-    for namespace in namespaces(root):
-        expire_marks(root, namespace, now)
-        held_by_parts += sum(live_part_bytes(part, now) for part in parts(root, namespace))
-        found += entries(root, namespace)
-    there = [each for each in found if not (is_expired(each, ttl_s, now) and remove(each.path))]
-    used = held_by_parts + sum(each.size_bytes for each in there)
-    kept, evicted = used, 0
+    tally = count_all(root, now, ttl_s)
+    used, evicted = tally.used_bytes, 0
     if used + room_bytes > capacity_bytes:
         goal = min(capacity_bytes - room_bytes, int(capacity_bytes * (1 - SLACK)))
-        live = live_namespaces(root, now)
-        for each in eviction_order(there, live, capacity_bytes, now):
-            if kept <= goal:
-                break
-            if remove(each.path):
-                kept -= each.size_bytes
-                evicted += 1
-    sums = Sums(kept, len(there) - evicted, capacity_bytes, now)
+        used, evicted = evict(root, tally, goal, capacity_bytes, now)
+    sums = Sums(used, len(tally.there) - evicted, capacity_bytes, now)
     ledger.write(sums)
-    return Swept(sums, evicted, len(found) - len(there))
+    return Swept(sums, evicted, tally.expired)
+
+
+def count_all(root: str, now: float, ttl_s: float | None = None) -> Tally:
+    """Removes what is dead or expired. The ledger must be held."""
+    there: list[Found] = []
+    part_bytes = expired = 0
+    for namespace in namespaces(root):
+        expire_marks(root, namespace, now)
+        part_bytes += sum(live_part_bytes(part, now) for part in parts(root, namespace))
+        for each in entries(root, namespace):
+            if is_expired(each, ttl_s, now) and remove(each.path):
+                expired += 1
+            else:
+                there.append(each)
+    return Tally(there, part_bytes, expired)
+
+
+def evict(root: str, tally: Tally, goal_bytes: int, capacity_bytes: int, now: float) -> tuple[int, int]:
+    """What is used then, and how many entries went. The ledger must be held."""
+    used, evicted = tally.used_bytes, 0
+    for each in eviction_order(tally.there, live_namespaces(root, now), capacity_bytes, now):
+        if used <= goal_bytes:
+            break
+        if remove(each.path):
+            used -= each.size_bytes
+            evicted += 1
+    return used, evicted
 
 
 def is_expired(each: Found, ttl_s: float | None, now: float) -> bool:

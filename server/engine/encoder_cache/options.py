@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from server.engine.encoder_cache.ledger import read_sums
+
 SHARED_VARIABLE = "FOVEA_EMBEDDING_CACHE_SHARED"
 MIB = 1 << 20
 GIB = 1 << 30
@@ -60,15 +62,23 @@ def folder_of(options: Options, environ: Mapping[str, str]) -> Path:
 
 
 def disk_bytes_of(options: Options, folder: Path) -> int:
-    """As set; else 20 GiB, but never more than half of what is free (counting what the cache itself holds is not
-    worth a walk: it was free when the first engine started)."""
+    """As set; else 20 GiB, but never more than half of what would be free without the cache, which must not shrink
+    from one start to the next by what it holds."""
     if options.disk_bytes:
         return options.disk_bytes
     nearest = next((each for each in (folder, *folder.parents) if each.exists()), Path("/"))
     try:
-        return min(DISK_BYTES, shutil.disk_usage(nearest).free // 2)
+        return min(DISK_BYTES, (shutil.disk_usage(nearest).free + held_bytes(folder)) // 2)
     except OSError:
         return DISK_BYTES
+
+
+def held_bytes(folder: Path) -> int:
+    try:
+        sums = read_sums(str(folder))
+    except OSError:
+        return 0
+    return sums.used_bytes if sums else 0
 
 
 def host_bytes_of(options: Options, device: str) -> int:

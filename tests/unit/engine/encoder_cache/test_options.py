@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from server.engine.encoder_cache import options as options_module
+from server.engine.encoder_cache.ledger import Sums, open_ledger
 from server.engine.encoder_cache.options import (
     DISK_BYTES,
     BadOptions,
@@ -56,6 +57,9 @@ def test_the_disk_s_share_is_at_most_half_of_what_is_free(tmp_path: Path, monkey
 
     monkeypatch.setattr(options_module.shutil, "disk_usage", lambda _: Usage)
     assert disk_bytes_of(Options(), tmp_path / "not" / "there" / "yet") == 3 << 30
+    with open_ledger(str(tmp_path / "filled"), 0) as ledger:
+        ledger.write(Sums(2 << 30, 100, 4 << 30, 0))
+    assert disk_bytes_of(Options(), tmp_path / "filled") == 4 << 30
     Usage.free = 1 << 40
     assert disk_bytes_of(Options(), tmp_path) == DISK_BYTES
     assert disk_bytes_of(Options(disk_bytes=5), tmp_path) == 5
