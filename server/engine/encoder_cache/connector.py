@@ -81,8 +81,8 @@ class FoveaEncoderCache(ECConnectorBase):
             return
         reading = opening.open_reading(options, arena, namespace, private, os.environ)
         setup = Setup(arena.handle, namespace, private)
-        ranks, window = deployment.loading_ranks, deployment.window_tokens
-        self._scheduling = scheduling = Scheduling(reading.lookups, setup, ranks, deployment.dtype, window)
+        ranks, window, wait_s = deployment.loading_ranks, deployment.window_tokens, options.lookup_wait_s
+        self._scheduling = scheduling = Scheduling(reading.lookups, setup, ranks, deployment.dtype, window, wait_s)
         scheduling.tally.collect_from(lambda: of_reading(reading, scheduling.is_on))
         self._close = [reading.close]
         log.info(

@@ -7,7 +7,7 @@ that it takes is never held while bytes are copied or memory is allocated.
 import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +21,8 @@ from server.engine.encoder_cache.tier import TierName
 logger = logging.getLogger(__name__)
 
 NEVER = float("inf")
+# What was brought in for a request that waits is not evicted, for what others wait for, before that can run.
+GRACE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class HostMemory:
         self._putting = threading.Lock()  # taken before the other, and never by the scheduler's thread
         self._order = S3Fifo(arena.capacity_bytes)
         self._kept: dict[str, Kept] = {}
+        self._graces: OrderedDict[str, float] = OrderedDict()  # a pin of ours each, until then
         self._leaving: deque[tuple[Span, bool]] = deque()
         self._closed = False
         self.figures = MemoryFigures()
@@ -99,12 +102,13 @@ class HostMemory:
             if kept is None or kept.expires_s <= self._clock():
                 return None
             self._order.pin(key)
+            self._end_grace(key)
             return kept.held
 
     def unpin(self, key: str, loaded: bool) -> None:
         with self._lock:
             kept = self._kept.get(key)
-            if kept is None or not self._order.pins(key):
+            if kept is None or self._order.pins(key) <= (key in self._graces):
                 logger.error("An embedding was unpinned more often than pinned")
                 return
             self._order.unpin(key)
@@ -129,10 +133,11 @@ class HostMemory:
         return span
 
     def publish(self, key: str, found: Embedding, span: Span, tier: TierName, left_s: float) -> None:
-        """From now on it is held, for so long at most."""
-        kept = Kept(Held(span, found.shape, found.dtype, found.encoding, tier), self._clock() + left_s)
+        """From now on it is held, for so long at most, and for a moment surely."""
+        now = self._clock()
+        kept = Kept(Held(span, found.shape, found.dtype, found.encoding, tier), now + left_s)
         with self._lock:
-            self._order.unpin(key)
+            self._graces[key] = now + GRACE_S
             self._kept[key] = kept
 
     def withdraw(self, key: str, span: Span) -> None:
@@ -167,6 +172,9 @@ class HostMemory:
         return True
 
     def _make_room(self, key: str, size: int) -> bool:
+        now = self._clock()
+        while self._graces and next(iter(self._graces.values())) <= now:
+            self._end_grace(next(iter(self._graces)))
         left = None if self._closed else self._order.add(key, size)
         if left is None:
             self.figures.no_room += 1
@@ -188,13 +196,20 @@ class HostMemory:
     def _expire(self, key: str, now: float) -> None:
         """Unless it is pinned, in which case the last unpin does."""
         kept = self._kept.get(key)
-        if kept is None or kept.expires_s > now or self._order.pins(key):
+        if kept is None or kept.expires_s > now:
+            return
+        self._end_grace(key)
+        if self._order.pins(key):
             return
         self._order.remove(key)
         del self._kept[key]
         self._leaving.append((kept.held.span, True))
         if kept.expires_s != -NEVER:
             self.figures.expired += 1
+
+    def _end_grace(self, key: str) -> None:
+        if self._graces.pop(key, None) is not None:
+            self._order.unpin(key)
 
     def _free_leaving(self) -> None:
         while self._leaving:

@@ -5,6 +5,7 @@ vLLM's scheduler asks `look` at every step that a request may run in, `pin`s wha
 `host_memory.py`. Nothing that the scheduler calls waits for them: no lock is held while anything is read or copied.
 """
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -18,6 +19,8 @@ from server.engine.encoder_cache.host_memory import NEVER, Held, HostMemory
 from server.engine.encoder_cache.lookup_figures import LookupFigures
 from server.engine.encoder_cache.reading import TierReading
 from server.engine.encoder_cache.tier import Tier
+
+logger = logging.getLogger(__name__)
 
 Answer = Literal["held", "looking", "absent"]
 Offer = Callable[[str, Callable[[], Embedding], int], bool]
@@ -146,7 +149,10 @@ class Lookups:
 
     def _tidy(self) -> None:
         while not self._closed.wait(TIDY_EVERY_S):
-            self.tidy()
+            try:
+                self.tidy()
+            except Exception:  # Tiers raise nothing: a bug in one must not keep pages from coming back.
+                logger.exception("Tidying embeddings failed")
 
     def _look_further(self, key: str, now: float) -> Answer:
         if not self._memory.is_free(key):

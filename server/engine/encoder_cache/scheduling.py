@@ -66,7 +66,9 @@ class Scheduling:
         workers: int,
         dtype: str,
         window_tokens: int,
+        wait_s: float,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lookups = lookups
         self._setup = setup
@@ -74,6 +76,9 @@ class Scheduling:
         self._dtype = dtype
         self._window_tokens = window_tokens
         self._sleep = sleep
+        self._wait_s = wait_s
+        self._clock = clock
+        self._waits: dict[str, tuple[int, float]] = {}
         self._ready = False
         self._off = ""
         self._step = 0
@@ -90,13 +95,15 @@ class Scheduling:
         self.tally = Tally()
 
     def ensure_available(self, request: Request, num_computed_tokens: int) -> bool:
-        """False while a look-up for what the next step may need is under way: they bound how long that may be."""
+        """False while a look-up for what the next step may need is under way, no longer than `wait_s` at a time."""
         self._asking = request
         self._live[request.request_id] = request
         self.seen.asks(request)
         if self._spoilt:
             self._refuse_if_spoilt(request)
         if not self._open or not self._is_looking_for(request, num_computed_tokens):
+            return True
+        if self._has_waited(request.request_id, num_computed_tokens):
             return True
         self._looking = True
         return False
@@ -180,6 +187,7 @@ class Scheduling:
         name = request.request_id
         self.seen.finished(name)
         self._live.pop(name, None)
+        self._waits.pop(name, None)
         self._unavailable.discard(name)
 
     def take_unavailable(self) -> set[str]:
@@ -200,6 +208,16 @@ class Scheduling:
     @property
     def _open(self) -> bool:
         return self._ready and not self._off
+
+    def _has_waited(self, name: str, computed: int) -> bool:
+        """Each look-up is bounded, but not what comes of several: where host memory has no room for all that
+        requests wait for, one could push out what another found, for ever.
+        """
+        now = self._clock()
+        at, until_s = self._waits.get(name, (-1, 0.0))
+        if at != computed:
+            at, until_s = self._waits[name] = (computed, now + self._wait_s)
+        return now >= until_s
 
     def _is_looking_for(self, request: Request, computed: int) -> bool:
         """Starts look-ups for what the next step may need. Whether one of them is still under way."""

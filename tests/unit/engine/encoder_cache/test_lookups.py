@@ -9,6 +9,7 @@ import pytest
 from server.engine.encoder_cache.arena import Arena
 from server.engine.encoder_cache.arena_view import PAGE_BYTES, Span, StaleSpan
 from server.engine.encoder_cache.entry import Embedding, key_of
+from server.engine.encoder_cache.host_memory import GRACE_S
 from server.engine.encoder_cache.lookups import ABSENT_S, MOST_ABSENT, Lookups
 from server.engine.encoder_cache.reading import MOST_WAITING
 from tests.unit.engine.encoder_cache.stand_ins import MemoryTier, SharedFolder, embedding
@@ -378,15 +379,41 @@ def test_what_is_promised_is_not_evicted_and_what_finds_no_room_is_absent(arena:
         pinned.append(lookups.pin(key_of(name)))
     assert [held is not None for held in pinned] == [True] * 8 + [False] * 2
     assert (lookups.figures.no_room, lookups.figures.evicted) == (2, 0)
+    clock.now += GRACE_S
     for name, held in zip(names, pinned, strict=True):
         if held is not None:
             assert read(arena, held.span) == bytes(embedding(name, PAGE_ROWS).data)
             lookups.unpin(key_of(name))
-    clock.now += ABSENT_S
     lookups.look(key_of(names[9]))
     work(lookups)
     assert lookups.look(key_of(names[9])) == "held"
     assert lookups.figures.evicted == 1
+
+
+def test_what_one_request_waits_for_is_not_evicted_for_another_before_it_can_run(
+    arena: Arena, clock: Clock
+) -> None:
+    names = [f"picture {n}" for n in range(12)]
+    tier = MemoryTier(*(embedding(name, PAGE_ROWS) for name in names))
+    lookups = stepped(arena, clock, tier)
+    for name in names:
+        lookups.look(key_of(name))
+    work(lookups)
+    assert [lookups.look(key_of(name)) for name in names] == ["held"] * 8 + ["absent"] * 4
+    assert all(lookups.pin(key_of(name)) for name in names[:8])
+    assert max(tier.asked.values()) == 1
+
+
+def test_what_nobody_came_for_makes_room_after_a_moment(arena: Arena, clock: Clock) -> None:
+    lookups = stepped(arena, clock, MemoryTier(embedding("a", 8 * PAGE_ROWS), embedding("b")))
+    lookups.look(KEY)
+    work(lookups)
+    clock.now += GRACE_S
+    lookups.look(OTHER)
+    work(lookups)
+    assert lookups.look(OTHER) == "held"
+    assert lookups.held(KEY) is None
+    assert lookups.figures.bytes_held == PAGE_BYTES
 
 
 def test_an_arena_that_could_not_grow_is_less_room_and_no_fault(

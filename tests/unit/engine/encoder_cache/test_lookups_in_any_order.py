@@ -134,6 +134,8 @@ class AnyOrderOfCalls(RuleBasedStateMachine):
         figures = self.lookups.figures
         pinned = dict(self.pinned)
         pages = sum(count for held in pinned.values() for _, count in held.span.runs)
+        graces = set(self.lookups._memory._graces) - set(pinned)
+        pages += sum(ROWS[key] * 8 // PAGE_BYTES for key in graces)
         assert figures.bytes_pinned == pages * PAGE_BYTES
         assert figures.bytes_pinned <= figures.bytes_held <= PAGES * PAGE_BYTES
 

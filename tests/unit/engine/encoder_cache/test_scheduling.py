@@ -8,12 +8,13 @@ import pytest
 
 from server.engine.encoder_cache.arena_view import Span
 from server.engine.encoder_cache.entry import key_of
-from server.engine.encoder_cache.lookups import Held
+from server.engine.encoder_cache.host_memory import Held
 from server.engine.encoder_cache.scheduling import Scheduling
 from server.engine.encoder_cache.steps import NOTHING, Setup, StepOrders, StepReport
 
 SETUP = Setup("/nowhere", "00" * 32, False)
 ROWS = 4
+WAIT_S = 0.25
 
 
 def held(rows: int = ROWS, dtype: str = "bfloat16", tier: Literal["host", "disk", "shared"] = "disk") -> Held:
@@ -98,7 +99,10 @@ class Scene:
         self.found = Found()
         self.slept: list[float] = []
         looked_up: Any = self.found
-        self.scheduling = Scheduling(looked_up, SETUP, workers, "bfloat16", window_tokens, sleep=self.slept.append)
+        self.now = 0.0
+        self.scheduling = Scheduling(
+            looked_up, SETUP, workers, "bfloat16", window_tokens, WAIT_S, self.slept.append, lambda: self.now
+        )
 
     def open(self) -> "Scene":
         """Past the step that sets workers up."""
@@ -207,6 +211,30 @@ def test_a_request_waits_while_its_picture_is_looked_for(scene: Scene) -> None:
     assert not scene.scheduling.ensure_available(request, 0)
     scene.found.answers[key_of("cat")] = "absent"
     assert scene.scheduling.ensure_available(request, 0)
+
+
+def test_a_request_whose_look_ups_never_end_waits_no_longer_than_one(scene: Scene) -> None:
+    request = ask("a", "cat")
+    scene.found.answers[key_of("cat")] = "looking"
+    assert not scene.scheduling.ensure_available(request, 0)
+    scene.now += WAIT_S - 0.01
+    assert not scene.scheduling.ensure_available(request, 0)
+    scene.now += 0.01
+    assert scene.scheduling.ensure_available(request, 0)
+    assert scene.scheduling.ensure_available(request, 0)
+
+
+def test_a_request_that_got_further_may_wait_for_its_next_pictures(scene: Scene) -> None:
+    request = ask("a", "cat", "dog")
+    scene.found.answers = {key_of("cat"): "looking", key_of("dog"): "looking"}
+    scene.scheduling.ensure_available(request, 0)
+    scene.now += WAIT_S
+    assert scene.scheduling.ensure_available(request, 0)
+    assert not scene.scheduling.ensure_available(request, 4)
+    scene.now += WAIT_S
+    assert scene.scheduling.ensure_available(request, 4)
+    scene.scheduling.finished(request)
+    assert not scene.scheduling._waits
 
 
 def test_a_step_of_nothing_but_waiting_gives_way_to_the_look_ups(scene: Scene) -> None:
