@@ -28,6 +28,10 @@ TtlArgument = Annotated[
     float | None,
     typer.Option(metavar="TIME", parser=parse_duration, help="Keep none longer, like 30d or 12h (for good)."),
 ]
+WaitArgument = Annotated[
+    float | None,
+    typer.Option(metavar="TIME", parser=parse_duration, help="Look for one no longer, then encode (0.25s)."),
+]
 
 
 def make_options(
@@ -36,8 +40,9 @@ def make_options(
     disk_bytes: int | None,
     shared_bytes: int | None,
     ttl_s: float | None,
+    wait_s: float | None,
 ) -> CacheOptions | None:
     """None: no cache."""
     if folder == OFF:
         return None
-    return CacheOptions(folder, host_bytes, disk_bytes, shared_bytes, ttl_s)
+    return CacheOptions(folder, host_bytes, disk_bytes, shared_bytes, ttl_s, wait_s)

@@ -21,6 +21,7 @@ from server.cache_arguments import (
     SharedArgument,
     SharedSizeArgument,
     TtlArgument,
+    WaitArgument,
     make_options,
 )
 from server.crash import tell_no_values
@@ -79,6 +80,7 @@ def engine(
     embedding_cache_shared: SharedArgument = "",
     embedding_cache_shared_size: SharedSizeArgument = None,
     embedding_cache_ttl: TtlArgument = None,
+    embedding_cache_wait: WaitArgument = None,
 ) -> None:
     """Start stock vLLM's OpenAI server with sane defaults; any other option is passed on to vLLM.
 
@@ -90,6 +92,7 @@ def engine(
         embedding_cache_disk,
         embedding_cache_shared_size,
         embedding_cache_ttl,
+        embedding_cache_wait,
     )
     environ = os.environ | ({SHARED_VARIABLE: embedding_cache_shared} if embedding_cache_shared else {})
     launch = Launch(model, name or default_name(model), host, port, tuple(context.args), grace, drain, cache)

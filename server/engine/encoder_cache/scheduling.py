@@ -221,6 +221,9 @@ class Scheduling:
 
     def _is_looking_for(self, request: Request, computed: int) -> bool:
         """Starts look-ups for what the next step may need. Whether one of them is still under way."""
+        last = request.mm_features[-1].mm_position
+        if last.offset + last.length <= computed:  # all of its later steps
+            return False
         looking = False
         for feature in request.mm_features:
             place = feature.mm_position
