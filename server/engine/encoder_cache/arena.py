@@ -8,8 +8,10 @@ import contextlib
 import logging
 import os
 import secrets
+import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -30,7 +32,8 @@ from server.engine.encoder_cache.free_pages import FreePages
 logger = logging.getLogger(__name__)
 
 GROW_BYTES = 64 << 20
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - checked: owned, 0600, O_EXCL, a random name
+GROW_AGAIN_S = 60.0
+PLACES = (Path("/dev/shm"), Path(tempfile.gettempdir()))  # noqa: S108 - 0600, O_EXCL, a random name
 
 
 class Arena:
@@ -40,7 +43,7 @@ class Arena:
     thread calls nothing here.
     """
 
-    def __init__(self, fd: int, path: Path, pages: int) -> None:
+    def __init__(self, fd: int, path: Path, pages: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._fd = fd
         self._path = path
         self._lock = threading.Lock()
@@ -49,13 +52,15 @@ class Arena:
         self._start = start_of(pages)
         self._pages = pages
         self._grown = 0
+        self._clock = clock
+        self._full_until_s = 0.0
         self._last_ticket = secrets.randbits(62)
         os.posix_fallocate(fd, 0, self._start)
         os.pwrite(fd, HEAD.pack(MAGIC, PAGE_BYTES, pages), 0)
         self.view = ArenaView(fd)
 
     @classmethod
-    def create(cls, capacity_bytes: int, engine_id: str, folders: Sequence[Path] = (SHARED_MEMORY,)) -> Self:
+    def create(cls, capacity_bytes: int, engine_id: str, folders: Sequence[Path] = PLACES) -> Self:
         """In the first of the folders with room for it, smaller where none has. Raises OSError."""
         for folder in folders:
             arena_file.sweep(folder)
@@ -76,8 +81,8 @@ class Arena:
 
     @property
     def capacity_bytes(self) -> int:
-        """Becomes less where the file could not grow."""
-        return self._pages * PAGE_BYTES
+        """Less, for a while, after the file could not grow."""
+        return (self._grown if self._clock() < self._full_until_s else self._pages) * PAGE_BYTES
 
     def put(self, data: memoryview | bytes) -> Span | None:
         """Copies it in; who calls has made room before (`pages_of`). None: there is none, or the system refused."""
@@ -122,10 +127,8 @@ class Arena:
     def _allocate(self, length: int) -> Span | None:
         pages = pages_of(length)
         with self._lock:
-            if pages > self._pages:
-                return None
             run = self._free.take_run(pages)
-            while run is None and self._grow():
+            while run is None and self._grow(pages):
                 run = self._free.take_run(pages)
             runs = [run] if run else self._free.take_scattered(pages)
             if not runs:
@@ -135,23 +138,27 @@ class Arena:
             self._used[runs[0][0]] = span
             return span
 
-    def _grow(self) -> bool:
-        """Whether there are more pages now."""
-        more = min(GROW_BYTES // PAGE_BYTES, self._pages - self._grown)
-        if not more:
+    def _grow(self, pages: int) -> bool:
+        """By as much as is needed or by a good piece. Whether there are more pages now."""
+        left = self._pages - self._grown
+        if not left or pages > self._pages or self._clock() < self._full_until_s:
             return False
-        try:
-            os.posix_fallocate(self._fd, self._start + self._grown * PAGE_BYTES, more * PAGE_BYTES)
-        except OSError as exc:
-            logger.warning(
-                "Host memory for embeddings stays at %d MiB instead of %d: %s",
-                self._grown * PAGE_BYTES >> 20, self.capacity_bytes >> 20, exc.strerror,
-            )  # fmt: skip
-            self._pages = self._grown
-            return False
-        self._free.give(self._grown, more)
-        self._grown += more
-        return True
+        wanted, begin = min(max(pages, GROW_BYTES // PAGE_BYTES), left), self._start + self._grown * PAGE_BYTES
+        for more in (wanted, min(pages, wanted)):
+            try:
+                os.posix_fallocate(self._fd, begin, more * PAGE_BYTES)
+            except OSError as exc:
+                reason = exc.strerror
+                continue
+            self._free.give(self._grown, more)
+            self._grown += more
+            return True
+        logger.warning(
+            "Host memory for embeddings stays at %d MiB instead of %d: %s",
+            self._grown * PAGE_BYTES >> 20, self._pages * PAGE_BYTES >> 20, reason,
+        )  # fmt: skip
+        self._full_until_s = self._clock() + GROW_AGAIN_S
+        return False
 
     def _write(self, span: Span, data: memoryview) -> None:
         at = 0

@@ -156,6 +156,8 @@ class HostMemory:
     def tidy(self) -> None:
         """What has expired leaves, and pages of what has left are free."""
         now = self._clock()
+        with self._lock:
+            self._order.capacity_bytes = self._arena.capacity_bytes
         for key in [key for key, kept in list(self._kept.items()) if kept.expires_s <= now]:
             with self._lock:
                 self._expire(key, now)
@@ -186,7 +188,7 @@ class HostMemory:
         return True
 
     def _not_put(self, key: str) -> None:
-        """The arena could not become as large as it was meant to."""
+        """The arena could not grow: until it tries again (`tidy`), there is less room."""
         with self._lock:
             self.figures.no_room += 1
             self._order.unpin(key)

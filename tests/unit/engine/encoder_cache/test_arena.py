@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from server.engine.encoder_cache.arena import Arena
+from server.engine.encoder_cache.arena import GROW_AGAIN_S, Arena
 from server.engine.encoder_cache.arena_view import PAGE_BYTES, ArenaView, Span, StaleSpan, start_of
 
 PAGES = 12
@@ -175,11 +175,33 @@ def test_a_place_that_has_filled_up_makes_it_smaller_and_no_fault(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("os.posix_fallocate", full)
-    assert arena.put(bytes(1024 * PAGE_BYTES)) is None
-    assert arena.capacity_bytes == 1024 * PAGE_BYTES
-    assert "stays at 64 MiB instead of 256" in caplog.text
-    assert arena.put(bytes(1023 * PAGE_BYTES)) is not None
+    with monkeypatch.context() as patch:
+        patch.setattr("os.posix_fallocate", full)
+        patch.setattr(arena, "_clock", lambda: 1000.0)
+        assert arena.put(bytes(1024 * PAGE_BYTES)) is None
+        assert arena.capacity_bytes == 1024 * PAGE_BYTES
+        assert "stays at 64 MiB instead of 256" in caplog.text
+        assert arena.put(bytes(1023 * PAGE_BYTES)) is not None
+    monkeypatch.setattr(arena, "_clock", lambda: 1000.0 + GROW_AGAIN_S)
+    assert arena.capacity_bytes == 4096 * PAGE_BYTES
+    assert arena.put(bytes(1024 * PAGE_BYTES)) is not None
+    arena.close()
+
+
+def test_a_place_that_is_nearly_full_gives_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = made(tmp_path, pages=4096)
+    grow = os.posix_fallocate
+    asked: list[int] = []
+
+    def nearly_full(fd: int, at: int, length: int) -> None:
+        asked.append(length // PAGE_BYTES)
+        if length > 100 * PAGE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        grow(fd, at, length)
+
+    monkeypatch.setattr("os.posix_fallocate", nearly_full)
+    assert arena.put(bytes(70 * PAGE_BYTES)) is not None
+    assert asked == [1024, 70]
     arena.close()
 
 

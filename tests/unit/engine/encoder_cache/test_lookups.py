@@ -421,7 +421,8 @@ def test_an_arena_that_could_not_grow_is_less_room_and_no_fault(
 ) -> None:
     lookups = stepped(arena, clock, MemoryTier(embedding("a"), embedding("b")))
     with monkeypatch.context() as patch:
-        patch.setattr(arena, "_pages", 2)
+        patch.setattr(arena, "_grown", 2)
+        patch.setattr(arena, "_full_until_s", float("inf"))
         patch.setattr(arena, "_allocate", lambda _: None)
         lookups.look(KEY)
         work(lookups)
@@ -431,6 +432,8 @@ def test_an_arena_that_could_not_grow_is_less_room_and_no_fault(
     lookups.look(OTHER)
     work(lookups)
     assert lookups.look(OTHER) == "held"
+    lookups.tidy()
+    assert lookups.figures.capacity_bytes == 8 * PAGE_BYTES
 
 
 def test_unpinned_more_often_than_pinned_is_told_in_the_log_and_does_not_reach_vllm(
