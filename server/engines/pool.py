@@ -203,6 +203,10 @@ class EnginePool:
         except EngineError as problem:
             log.debug("%s", problem.message)
 
+    async def _is_proved(self, engine: Engine, model: str) -> bool:
+        """By an answer, and not before its time: requests may have put it out since this look began."""
+        return engine.health.may_be_asked and await engine.client.can_answer(model)
+
     async def _check(self, group: Group, engine: Engine) -> None:
         """Health and models at every look, as adapters come and go; a generation where it has to prove itself."""
         was, had, held = engine.ready, engine.models, engine.most_tokens
@@ -214,7 +218,7 @@ class EnginePool:
             except EngineError:
                 return
             await self._ask_for_report(engine)
-            if models and (engine.ready or await engine.client.can_answer(next(iter(models)))):
+            if models and (engine.ready or await self._is_proved(engine, next(iter(models)))):
                 engine.models = models
                 was = was and engine.ready  # somebody may have put it out meanwhile
                 engine.health.prove()
