@@ -8,6 +8,7 @@ import typer
 
 from server import cli_cache_show as show
 from server.cli_cache_archive import export_archive, import_archive
+from server.cli_cache_fingerprint import fingerprint
 from server.cli_cache_folder import (
     FolderOption,
     JsonOption,
@@ -170,5 +171,6 @@ def named(root: str, names: list[str], namespace: str | None) -> list[Found]:
     return [each for each in found if each.key in wanted]
 
 
+app.command()(fingerprint)
 app.command("export")(export_archive)
 app.command("import")(import_archive)
