@@ -23,7 +23,9 @@ from server.engine.cache_options import CacheOptions, transfer_config
 
 STARTUP_FOLDER = Path(__file__).parent / "startup"
 INSIDE_FOLDER = Path(__file__).parent / "inside"
-LEAVING = "fovea_leaving.Leaving"  # in that folder
+# In that folder.
+LEAVING = "fovea_leaving.Leaving"
+EMBEDDINGS = "fovea_embeddings.Embeddings"
 VLLM_SERVER = "vllm.entrypoints.openai.api_server"
 # An engine must never fetch: no host has this name (RFC 2606), and so no URL passes vLLM's check.
 NO_MEDIA_DOMAIN = "engines-fetch-nothing.invalid"
@@ -113,6 +115,7 @@ def make_command(launch: Launch, build: VllmBuild) -> list[str]:
     command += ["--middleware", LEAVING]
     defaults = default_options(launch.model, build.device) | {"--shutdown-timeout": [str(launch.drain_s)]}
     if launch.embedding_cache is not None:
+        command += ["--middleware", EMBEDDINGS]
         defaults["--ec-transfer-config"] = [transfer_config(launch.embedding_cache)]
     for flag, values in defaults.items():
         if flag not in set_by_caller and f"--no-{flag[2:]}" not in set_by_caller:

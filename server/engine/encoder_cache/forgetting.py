@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from server.engine.encoder_cache.telling import App, Message, Receive, Send
 
@@ -33,10 +34,10 @@ class Refused(Exception):
 class Forgets:
     """Other paths pass through. What is asked for is done by one thread, in the order in which it came.
 
-    `open_kept` is called there, once, with the vLLM configuration that the application carries.
+    `open_kept` is called there, until it says what forgets, with the application; None: nothing is kept here.
     """
 
-    def __init__(self, app: App, open_kept: Callable[[object], Forget]) -> None:
+    def __init__(self, app: App, open_kept: Callable[[Any], Forget | None]) -> None:
         self._app = app
         self._open_kept = open_kept
         self._forget: Forget | None = None
@@ -54,22 +55,24 @@ class Forgets:
             if self._waiting > MOST_WAITING:
                 raise Refused(503, "Too much is being forgotten: ask again later.")
             left = await self._run(digests, scope)
+            if left is None:
+                raise Refused(404, "This engine keeps no embeddings.")
             answer = {"forgotten": len(digests) - left, "left": left}
             await say(send, 503 if left else 200, answer)
         except Refused as problem:
             await say(send, problem.status, {"error": str(problem)})
 
-    async def _run(self, digests: Sequence[str], scope: Message) -> int:
+    async def _run(self, digests: Sequence[str], scope: Message) -> int | None:
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, digests, scope["app"])
         finally:
             self._waiting -= 1
 
-    def _work(self, digests: Sequence[str], application: object) -> int:
+    def _work(self, digests: Sequence[str], application: Any) -> int | None:
         if self._forget is None:
             self._forget = self._open_kept(application)
-        return self._forget(digests)
+        return None if self._forget is None else self._forget(digests)
 
 
 async def read_body(receive: Receive) -> bytes:

@@ -4,12 +4,14 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
 import pytest
 from starlette.responses import PlainTextResponse
 
+from server.engine.cache_options import CacheOptions
 from server.engine.inside.fovea_leaving import Leaving
 from server.engine.launch import (
     Launch,
@@ -124,6 +126,12 @@ def test_what_runs_has_the_time_that_was_given_here_or_to_vllm() -> None:
     given = Launch("demo/model", "demo", "127.0.0.1", 8000, ("--shutdown-timeout", "40"), drain_s=20)
     assert make_command(given, CPU).count("--shutdown-timeout") == 1
     assert (drain_of(given), drain_of(launch("--shutdown_timeout=7")), drain_of(launch())) == (40, 7, 15)
+
+
+def test_an_engine_that_keeps_embeddings_tells_of_them_and_can_forget_them() -> None:
+    without, kept = (make_command(replace(launch(), embedding_cache=each), CPU) for each in (None, CacheOptions()))
+    assert "fovea_embeddings.Embeddings" not in without
+    assert kept[kept.index("fovea_embeddings.Embeddings") - 1] == "--middleware"
 
 
 @pytest.mark.parametrize("options", [(), ("--middleware", "theirs.Own")])

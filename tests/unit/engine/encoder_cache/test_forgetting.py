@@ -152,5 +152,10 @@ def test_only_post_forgets() -> None:
     assert kept.digests == {"a"}
 
 
+def test_an_engine_that_keeps_nothing_says_so_each_time() -> None:
+    ours = Forgets(nobody, lambda _: None)
+    assert [asyncio.run(call(ours, asked("a")))[0] for _ in range(2)] == [404, 404]
+
+
 def test_other_paths_pass_through() -> None:
     assert asyncio.run(call(forgets(Kept()), asked("a"), path=PATH + "/")) == (0, [{"type": "nobody"}])
