@@ -102,7 +102,6 @@ class HostMemory:
             if kept is None or kept.expires_s <= self._clock():
                 return None
             self._order.pin(key)
-            self._end_grace(key)
             return kept.held
 
     def unpin(self, key: str, loaded: bool) -> None:
@@ -113,6 +112,7 @@ class HostMemory:
                 return
             self._order.unpin(key)
             if loaded:
+                self._end_grace(key)
                 self._order.touch(key)
                 held = kept.held
                 if held.tier != "host":

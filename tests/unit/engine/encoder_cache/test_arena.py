@@ -172,7 +172,10 @@ def test_a_place_that_has_filled_up_makes_it_smaller_and_no_fault(
     arena = made(tmp_path, pages=4096)
     assert arena.put(bytes(PAGE_BYTES)) is not None
 
-    def full(*_: object) -> None:
+    tries: list[object] = []
+
+    def full(*given: object) -> None:
+        tries.append(given)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
@@ -182,6 +185,8 @@ def test_a_place_that_has_filled_up_makes_it_smaller_and_no_fault(
         assert arena.capacity_bytes == 1024 * PAGE_BYTES
         assert "stays at 64 MiB instead of 256" in caplog.text
         assert arena.put(bytes(1023 * PAGE_BYTES)) is not None
+        assert arena.put(bytes(PAGE_BYTES)) is None
+        assert len(tries) == 2
     monkeypatch.setattr(arena, "_clock", lambda: 1000.0 + GROW_AGAIN_S)
     assert arena.capacity_bytes == 4096 * PAGE_BYTES
     assert arena.put(bytes(1024 * PAGE_BYTES)) is not None

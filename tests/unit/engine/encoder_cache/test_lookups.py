@@ -404,6 +404,20 @@ def test_what_one_request_waits_for_is_not_evicted_for_another_before_it_can_run
     assert max(tier.asked.values()) == 1
 
 
+@pytest.mark.parametrize("loaded", [True, False])
+def test_what_was_loaded_makes_room_at_once_and_a_promise_that_was_withdrawn_does_not(
+    arena: Arena, clock: Clock, loaded: bool
+) -> None:
+    lookups = stepped(arena, clock, MemoryTier(embedding("a", 8 * PAGE_ROWS), embedding("b")))
+    lookups.look(KEY)
+    work(lookups)
+    assert lookups.pin(KEY)
+    lookups.unpin(KEY, loaded)
+    lookups.look(OTHER)
+    work(lookups)
+    assert lookups.look(OTHER) == ("held" if loaded else "absent")
+
+
 def test_what_nobody_came_for_makes_room_after_a_moment(arena: Arena, clock: Clock) -> None:
     lookups = stepped(arena, clock, MemoryTier(embedding("a", 8 * PAGE_ROWS), embedding("b")))
     lookups.look(KEY)
