@@ -1,6 +1,7 @@
 """Requests whose engine is slow to begin are sent to another one, too, where that is set: two fake engines."""
 
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ def address_of(url: str) -> tuple[str, int]:
 
 @contextmanager
 def scene(
-    path: str = CHAT, asked: Any = None, hedge_after_s: float = 0.05, admission: Any = None, **engines: Any
+    path: str = CHAT, asked: Any = None, hedge_after_s: float = 0.5, admission: Any = None, **engines: Any
 ) -> Iterator[Scene]:
     """`home` is whom the body goes to while both are quick: the same bytes go to the same engine."""
     body = {**BODIES[path][0], **(asked or {})}
@@ -117,6 +118,7 @@ def test_a_stream_that_has_begun_is_left_where_it_is() -> None:
             frames = answer.iter_raw()
             first = next(frames)
             assert b"data: " in first
+            time.sleep(0.7)
             assert made.hedges() == (0, 0)
             made.home.go.set()
             assert b"[DONE]" in b"".join(frames)
@@ -160,7 +162,7 @@ def test_a_caller_that_leaves_cancels_both(stream: bool) -> None:
 
 def test_hedges_stop_when_the_budget_is_empty() -> None:
     with scene(retry_ratio=0, retry_floor=2) as made:
-        made.home.pause_s = 0.1
+        made.home.pause_s = 0.3
         said = [made.post().headers["x-fovea-engine"] for _ in range(4)]
         # Were this slower than the window of 10 s, the budget would be there again.
         assert said == [made.away_name] * 2 + [made.home_name] * 2
@@ -170,7 +172,7 @@ def test_hedges_stop_when_the_budget_is_empty() -> None:
 
 def test_where_the_gate_has_no_room_for_it_nobody_else_is_asked() -> None:
     with scene(admission={"max_running": 1}) as made:
-        made.home.pause_s = 0.1
+        made.home.pause_s = 0.2
         assert made.post().headers["x-fovea-engine"] == made.home_name
         assert (made.hedges(), made.away.chats) == ((0, 0), [])
 

@@ -94,7 +94,7 @@ def test_no_circle_holds_anything_of_a_request_that_has_ended(name: str) -> None
 @pytest.mark.parametrize("name", ["won", "lost", "both fail"])
 def test_no_circle_holds_anything_of_a_request_that_was_sent_to_two_engines(name: str) -> None:
     home, away = FakeEngine(), FakeEngine()
-    hedging = {"hedge_after_s": 0.05, "hash_first": False, "poll_s": 0.1}
+    hedging = {"hedge_after_s": 0.5, "hash_first": False, "poll_s": 0.1}
     with serving(home.app) as one, serving(away.app) as two, gateway(one, two, engines=hedging) as url:
 
         def ask() -> int:
@@ -105,7 +105,7 @@ def test_no_circle_holds_anything_of_a_request_that_was_sent_to_two_engines(name
         ask()
         if away.chats:
             home, away = away, home
-        home.pause_s, away.pause_s = {"won": (30, 0), "lost": (0.1, 30), "both fail": (0.05, 0.05)}[name]
+        home.pause_s, away.pause_s = {"won": (30, 0), "lost": (0.2, 30), "both fail": (0.2, 0.2)}[name]
         if name == "both fail":
             home.fail = away.fail = 500
             home.fails_late = away.fails_late = True
