@@ -14,6 +14,7 @@ from loadtest.gateway.bodies import make_body, make_jpeg
 from loadtest.gateway.caller import NotAnswered, make_request
 from loadtest.gateway.machine import machine_busy_s, own_cpu_s
 from loadtest.gateway.processes import stub
+from loadtest.peers.interpreter import best_python
 from loadtest.peers.litellm import LiteLLM
 from loadtest.peers.measure import measure_memory, measure_run, measure_streams
 from loadtest.peers.nginx import Nginx
@@ -69,7 +70,7 @@ def bench_peers(names: Collection[str], rounds: int) -> Peers:
 def begin(rounds: int, peers: Sequence[Peer]) -> Peers:
     result = Peers(
         date=datetime.now(UTC).date().isoformat(),
-        machine=f"{platform.machine()}, {os.cpu_count()} CPUs",
+        machine=f"{platform.machine()}, {os.cpu_count()} CPUs; {best_python()[1]}, for those written in it",
         rounds=rounds,
         versions={},
         settings={},

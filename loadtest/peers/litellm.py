@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from loadtest.peers.interpreter import python_with
 from loadtest.peers.peer import VENVS, installed_version, set_up
 
 ENVIRONMENT = "peer-litellm"
@@ -32,5 +33,6 @@ class LiteLLM:
         }
         config = folder / "config.yaml"
         config.write_text(json.dumps(settings))  # JSON is YAML
-        command = [str(VENVS / ENVIRONMENT / "bin" / "litellm"), "--config", str(config), "--host", "127.0.0.1"]
-        return [*command, "--port", str(port), "--num_workers", "1", "--telemetry", "False"]
+        python = python_with(VENVS / ENVIRONMENT, folder)
+        command = [str(python), str(VENVS / ENVIRONMENT / "bin" / "litellm"), "--config", str(config)]
+        return [*command, "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1", "--telemetry", "False"]

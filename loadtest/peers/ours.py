@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from loadtest.gateway.processes import always_with_bytes
+from loadtest.peers.interpreter import python_with
 
 NAME = "fovea"
 # What Qwen3.5 takes: sides in steps of 32 pixels, up to 16 megapixels. The benchmark's pictures are within.
@@ -66,4 +67,5 @@ class Ours:
 
     def command(self, port: int, upstream: int, folder: Path) -> list[str]:
         engine = f"http://127.0.0.1:{upstream}"
-        return [sys.executable, "-m", "server", "gateway", "--engine", engine, "--port", str(port)]
+        python = python_with(Path(sys.prefix), folder)
+        return [str(python), "-m", "server", "gateway", "--engine", engine, "--port", str(port)]

@@ -4,10 +4,10 @@ environment themselves, with what its own documentation says, and its package `v
 from collections.abc import Mapping
 from pathlib import Path
 
+from loadtest.peers.interpreter import python_with
 from loadtest.peers.peer import VENVS
 
 ENVIRONMENT = "peer-production-stack"
-PYTHON = VENVS / ENVIRONMENT / "bin" / "python"
 
 
 class ProductionStack:
@@ -27,7 +27,8 @@ class ProductionStack:
         return {}
 
     def command(self, port: int, upstream: int, folder: Path) -> list[str]:
-        command = [str(PYTHON), "-m", "vllm_router.app", "--host", "127.0.0.1", "--port", str(port)]
+        python = python_with(VENVS / ENVIRONMENT, folder)
+        command = [str(python), "-m", "vllm_router.app", "--host", "127.0.0.1", "--port", str(port)]
         command += ["--service-discovery", "static", "--static-backends", f"http://127.0.0.1:{upstream}"]
         command += ["--static-models", "demo"]
         return [*command, "--routing-logic", "roundrobin", "--log-level", "error"]

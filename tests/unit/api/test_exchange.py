@@ -41,6 +41,7 @@ class Flow:
 class Connection:
     def __init__(self) -> None:
         self.transport, self.flow = Transport(), Flow()
+        self.loop = asyncio.get_running_loop()
         self.completed = 0
 
     def on_response_complete(self) -> None:
@@ -177,6 +178,21 @@ async def test_who_waits_to_be_asked_for_its_body_is_asked() -> None:
     assert scene.exchange.take_whole_body() is None
     assert (await scene.exchange.receive())["body"] == b"abc"
     assert scene.connection.transport.writes == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+
+
+async def test_who_waits_for_a_body_is_woken_and_may_leave() -> None:
+    scene = Scene()
+    left = asyncio.create_task(scene.exchange.receive())
+    await asyncio.sleep(0)
+    left.cancel()
+    await asyncio.gather(left, return_exceptions=True)
+    waiting = asyncio.create_task(scene.exchange.receive())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    scene.exchange.add(b"abc")
+    scene.exchange.add(b"def")
+    assert (await waiting)["body"] == b"abcdef"
 
 
 async def test_what_holds_each_other_is_parted_when_the_request_has_ended() -> None:

@@ -102,7 +102,9 @@ def test_what_was_noted_is_read_again() -> None:
     assert read_result(json.dumps(asdict(result))) == result
 
 
-def test_configurations_keep_to_loopback(tmp_path: Path) -> None:
+def test_configurations_keep_to_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("ours", "litellm", "production_stack"):  # environments that need not be there
+        monkeypatch.setattr(f"loadtest.peers.{module}.python_with", lambda *_: Path("python"))
     commands = [peer.command(4001, 4002, tmp_path) for peer in (make() for make in PEERS.values())]
     commands.append(Ours(tmp_path / "keys").command(4001, 4002, tmp_path))
     written = "".join(path.read_text() for path in tmp_path.iterdir())
