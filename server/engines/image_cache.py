@@ -19,5 +19,7 @@ def names_of(slots: Iterable[MediaSlot]) -> str:
 
 def read_outcomes(told: bytes) -> tuple[ImageCache, ...]:
     """None of them where one is no word of ours: it goes to callers."""
+    if told in _OUTCOMES:  # as most are, of one picture
+        return (_OUTCOMES[told],)
     outcomes = tuple(_OUTCOMES[each] for each in told.split(b",", MOST_PICTURES) if each in _OUTCOMES)
     return outcomes if len(outcomes) == told.count(b",") + 1 else ()

@@ -1,6 +1,7 @@
 """Callers are told where their pictures' embeddings came from, as far as their engine tells: the real middleware
 of `fovea engine` around the fake one."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -113,6 +114,19 @@ def test_the_pictures_are_named_to_the_engine_by_our_digests_alone() -> None:
 
 def body_parts(engine: TellingEngine) -> list[dict[str, Any]]:
     return [part for part in engine.engine.chats[0]["messages"][0]["content"] if part["type"] == "image_url"]
+
+
+@pytest.mark.parametrize(("isolate", "second"), [(True, "miss"), (False, "hit-gpu")])
+def test_one_picture_of_two_tenants_is_two_entries_unless_they_share(isolate: bool, second: str) -> None:
+    keys = {hashlib.sha256(name.encode()).hexdigest(): name for name in ("ann", "bob")}
+    engine = TellingEngine()
+    with behind(engine, auth={"key_hashes": keys}, images={"isolate_tenants": isolate}) as url:
+        told = []
+        for key in ("ann", "bob", "ann", "bob"):
+            headers = {"authorization": f"Bearer {key}"}
+            told.append(httpx2.post(url + CHAT, json=chat(image_part(RED)), headers=headers).headers[HEADER])
+        assert told == ["miss", second, "hit-gpu", "hit-gpu"]
+        assert len({name for names in engine.asked for name in names}) == (2 if isolate else 1)
 
 
 def test_requests_without_pictures_ask_and_are_told_nothing() -> None:
