@@ -3,7 +3,7 @@ PYTHON ?= python3
 GATEWAY := .venv/gateway/bin
 SET_UP := $(PYTHON) deploy/environments/set_up.py
 
-.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway train clean
+.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-cache train clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -45,6 +45,10 @@ bench-quantize: setup  ## our writer beside llm-compressor's and cp: docs/benchm
 bench-gateway:  ## what the gateway adds to a request, by stage and beside other gateways: docs/benchmarks/gateway.md
 	@$(SET_UP) gateway nginx peer-vllm-router peer-smg peer-litellm
 	$(GATEWAY)/python -m loadtest.bench_gateway
+
+bench-cache:  ## time to first token with embeddings from each tier, beside stock vLLM: docs/benchmarks/embedding-cache.md
+	@$(SET_UP) gateway engine valkey
+	$(GATEWAY)/python -m loadtest.bench_embedding_cache
 
 train: setup  ## train the bundled model anew into build/demo-model (2.3 hours on two cores; resumable)
 	.venv/quantize/bin/python -m demo.training.train build/demo-model

