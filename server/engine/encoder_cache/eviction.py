@@ -2,7 +2,8 @@
 
 S3-FIFO's idea (Yang et al., SOSP 2023) with two shelves: what has not been hit yet may hold a tenth of the capacity
 once it is needed, so a scan of pictures that never come back displaces only itself; what has been hit goes by its
-last hit. Namespaces that no engine has used for an hour go before anything else.
+last hit. What went unhit and is written again is kept at once (`ghosts.py`). Namespaces that no engine has used for
+an hour go before anything else.
 """
 
 from collections import deque

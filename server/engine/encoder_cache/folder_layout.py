@@ -4,6 +4,7 @@ ROOT/NAMESPACE[:16]/new|kept|pinned/KEY[:2]/KEY.emb    entries: not yet hit, hit
 ROOT/NAMESPACE[:16]/new/KEY[:2]/KEY.WRITER.part        being written; its writer holds a lock on it
 ROOT/NAMESPACE[:16]/forgotten/KEY                      a mark of deletion
 ROOT/NAMESPACE[:16]/used                               touched by engines that use the namespace
+ROOT/NAMESPACE[:16]/evicted                            keys that went before they were hit
 ROOT/ledger                                            locked by who reserves or frees bytes
 """
 
@@ -18,7 +19,7 @@ Shelf = Literal["new", "kept", "pinned"]
 SHELVES: tuple[Shelf, ...] = ("new", "kept", "pinned")
 # Entries move forward, but for unpinning: who looks in this order misses none.
 WAY_OF_ENTRIES: tuple[Shelf, ...] = (*SHELVES, "kept")
-FORGOTTEN, USED, LEDGER = "forgotten", "used", "ledger"
+FORGOTTEN, USED, GHOSTS, LEDGER = "forgotten", "used", "evicted", "ledger"
 ENTRY = re.compile(r"([0-9a-f]{64})\.emb")
 PART = re.compile(r"[0-9a-f]{64}\.[0-9a-z-]+\.part")
 KEY = re.compile(r"[0-9a-f]{64}")

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from server.engine.encoder_cache.entry import HEADER_BYTES, BadEntry, Header, read_header, unpack
 from server.engine.encoder_cache.entry_file import open_file, read_all, read_file_header, reason_of, remove
-from server.engine.encoder_cache.folder_layout import SHELVES, USED, Found, Shelf, entries, namespaces, short
+from server.engine.encoder_cache.folder_layout import (
+    GHOSTS,
+    SHELVES,
+    USED,
+    Found,
+    Shelf,
+    entries,
+    namespaces,
+    short,
+)
 from server.engine.encoder_cache.folder_writing import LARGEST_ENTRY_BYTES, LOCK_WAIT_S
 from server.engine.encoder_cache.forgotten import read_marks
 from server.engine.encoder_cache.janitor import count_all, evict, last_used_s
@@ -104,10 +113,11 @@ def prune_to(root: str, goal_bytes: int) -> Pruned:
     with open_ledger(root, LOCK_WAIT_S) as ledger:
         before, now = ledger.read(), time.time()
         tally = count_all(root, now)
-        used, evicted = evict(root, tally, goal_bytes, goal_bytes, now)
+        gone = evict(root, tally, goal_bytes, goal_bytes, now)
+        freed = sum(each.size_bytes for each in gone)
         capacity = before.capacity_bytes if before else 0
-        ledger.write(Sums(used, len(tally.there) - evicted, capacity, now))
-    return Pruned(evicted, tally.used_bytes - used)
+        ledger.write(Sums(tally.used_bytes - freed, len(tally.there) - len(gone), capacity, now))
+    return Pruned(len(gone), freed)
 
 
 def remove_empty(root: str, namespace: str) -> None:
@@ -115,6 +125,7 @@ def remove_empty(root: str, namespace: str) -> None:
     folder = f"{root}/{short(namespace)}"
     if not find_all(root, namespace):
         remove(f"{folder}/{USED}")
+        remove(f"{folder}/{GHOSTS}")
     for below, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):
             os.rmdir(below)

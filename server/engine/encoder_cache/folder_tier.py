@@ -24,6 +24,7 @@ from server.engine.encoder_cache.folder_layout import (
 )
 from server.engine.encoder_cache.folder_writing import LOCK_WAIT_S, Place, is_kept, publish
 from server.engine.encoder_cache.forgotten import News, forget_entry
+from server.engine.encoder_cache.ghosts import Ghosts
 from server.engine.encoder_cache.janitor import is_open_to_others, mark_used, sweep
 from server.engine.encoder_cache.ledger import Sums, open_ledger
 from server.engine.encoder_cache.tier import TierFigures, TierName
@@ -49,6 +50,7 @@ class FolderTier:
         self.counting = threading.Lock()
         self.complaints = Complaints(f"embeddings in {root}")
         self.news = News(self.place.root, namespace)
+        self.ghosts = Ghosts(self.place.root, namespace)
         self.closed = threading.Event()
         self.janitor = threading.Thread(target=self.keep_tidy, name="fovea-embeddings-janitor", daemon=True)
         self.janitor.start()
@@ -139,7 +141,7 @@ class FolderTier:
             return False
         if is_kept(self.place, key, told):
             return True
-        reserved = publish(self.place, key, header, payload)
+        reserved = publish(self.place, key, header, payload, "kept" if key in self.ghosts else "new")
         self.note(reserved.sums, reserved.evicted)
         with self.counting:
             self.figures.bytes_written += len(payload)

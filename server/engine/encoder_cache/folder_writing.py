@@ -90,15 +90,18 @@ def lock_part(fd: int) -> None:
             raise
 
 
-def publish(place: Place, key: str, header: bytes, payload: memoryview) -> Reserved:
-    """Raises OSError, and then leaves nothing behind but a ledger that is too high until the next sweep."""
+def publish(place: Place, key: str, header: bytes, payload: memoryview, fresh: Shelf = "new") -> Reserved:
+    """`fresh` is where it goes if there is none of that key yet.
+
+    Raises OSError, and then leaves nothing behind but a ledger that is too high until the next sweep.
+    """
     size = len(header) + len(payload)
     if size > place.largest_bytes:
         raise OSError(errno.EFBIG, "larger than half of what the folder may hold")
     reserved = reserve(place, key, size)
     try:
         write_all(reserved.fd, header, payload)
-        os.replace(reserved.path, entry_path(place.root, place.namespace, shelf_for(place, key), key))
+        put_in_place(place, key, reserved.path, shelf_of(place, key) or fresh)
     except BaseException:
         remove(reserved.path)
         raise
@@ -107,12 +110,17 @@ def publish(place: Place, key: str, header: bytes, payload: memoryview) -> Reser
     return reserved
 
 
-def shelf_for(place: Place, key: str) -> Shelf:
+def put_in_place(place: Place, key: str, part: str, shelf: Shelf) -> None:
+    make_folders(place.root, short(place.namespace), shelf, key[:2])
+    os.replace(part, entry_path(place.root, place.namespace, shelf, key))
+
+
+def shelf_of(place: Place, key: str) -> Shelf | None:
     """Where one of that key lies that is to be replaced."""
     for shelf in WAY_OF_ENTRIES:
         if os.path.lexists(entry_path(place.root, place.namespace, shelf, key)):
             return shelf
-    return "new"
+    return None
 
 
 def is_kept(place: Place, key: str, told: Header) -> bool:

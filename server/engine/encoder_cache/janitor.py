@@ -8,12 +8,14 @@ import fcntl
 import os
 import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from server.engine.encoder_cache.entry_file import READ_FLAGS, remove
 from server.engine.encoder_cache.eviction import eviction_order
 from server.engine.encoder_cache.folder_layout import USED, Found, entries, make_folders, namespaces, parts, short
 from server.engine.encoder_cache.forgotten import expire_marks
+from server.engine.encoder_cache.ghosts import remember
 from server.engine.encoder_cache.ledger import Ledger, Sums
 
 # Freed beyond what is needed, so that a full folder is not counted anew for every entry.
@@ -53,10 +55,19 @@ def sweep(root: str, ledger: Ledger, capacity_bytes: int, room_bytes: int = 0, t
     used, evicted = tally.used_bytes, 0
     if used + room_bytes > capacity_bytes:
         goal = min(capacity_bytes - room_bytes, int(capacity_bytes * (1 - SLACK)))
-        used, evicted = evict(root, tally, goal, capacity_bytes, now)
+        gone = evict(root, tally, goal, capacity_bytes, now)
+        used, evicted = used - sum(each.size_bytes for each in gone), len(gone)
+        remember_unhit(root, gone, len(tally.there))
     sums = Sums(used, len(tally.there) - evicted, capacity_bytes, now)
     ledger.write(sums)
     return Swept(sums, evicted, tally.expired)
+
+
+def remember_unhit(root: str, gone: list[Found], most: int) -> None:
+    for namespace in {each.namespace for each in gone}:
+        unhit = [each.key for each in gone if each.namespace == namespace and each.shelf == "new"]
+        with suppress(OSError):  # As on a full disk: room has been made all the same.
+            remember(root, namespace, unhit, most)
 
 
 def count_all(root: str, now: float, ttl_s: float | None = None) -> Tally:
@@ -74,16 +85,16 @@ def count_all(root: str, now: float, ttl_s: float | None = None) -> Tally:
     return Tally(there, part_bytes, expired)
 
 
-def evict(root: str, tally: Tally, goal_bytes: int, capacity_bytes: int, now: float) -> tuple[int, int]:
-    """What is used then, and how many entries went. The ledger must be held."""
-    used, evicted = tally.used_bytes, 0
+def evict(root: str, tally: Tally, goal_bytes: int, capacity_bytes: int, now: float) -> list[Found]:
+    """What went. The ledger must be held."""
+    used, gone = tally.used_bytes, []
     for each in eviction_order(tally.there, live_namespaces(root, now), capacity_bytes, now):
         if used <= goal_bytes:
             break
         if remove(each.path):
             used -= each.size_bytes
-            evicted += 1
-    return used, evicted
+            gone.append(each)
+    return gone
 
 
 def is_expired(each: Found, ttl_s: float | None, now: float) -> bool:

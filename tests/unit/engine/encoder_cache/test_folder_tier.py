@@ -145,6 +145,23 @@ def test_a_scan_of_ten_times_the_capacity_displaces_nothing_that_is_hit(tmp_path
         assert bytes_in(tmp_path) <= capacity
 
 
+def test_what_comes_back_at_long_intervals_takes_the_place_of_what_was_loved_once(tmp_path: Path) -> None:
+    capacity = 40 * size_of(4)
+    with folder_tier(tmp_path, capacity) as tier:
+        for number in range(40):
+            put(tier, f"loved once {number}")
+            assert has(tier, f"loved once {number}")
+        hits = []
+        for _ in range(6):
+            hits.append(0)
+            for number in range(20):  # Half the capacity, where what is new has a tenth.
+                if has(tier, f"loved now {number}"):
+                    hits[-1] += 1
+                else:
+                    assert put(tier, f"loved now {number}")
+        assert (hits[0], hits[-1]) == (0, 20), hits
+
+
 def test_other_towers_entries_go_first_unless_an_engine_uses_them(tmp_path: Path) -> None:
     capacity = 20 * size_of(4)
     with folder_tier(tmp_path, capacity, namespace=OTHER) as other, folder_tier(tmp_path, capacity) as tier:
