@@ -4,7 +4,14 @@ from typing import Annotated
 
 import typer
 
-from server.engine.cache_options import OFF, SHARED_VARIABLE, CacheOptions, parse_duration, parse_size
+from server.engine.cache_options import (
+    OFF,
+    SHARED_VARIABLE,
+    CacheOptions,
+    parse_compression,
+    parse_duration,
+    parse_size,
+)
 
 FolderArgument = Annotated[
     str, typer.Option(metavar="DIR|off", help="Keep pictures' embeddings, in this folder beyond restarts.")
@@ -32,6 +39,12 @@ WaitArgument = Annotated[
     float | None,
     typer.Option(metavar="TIME", parser=parse_duration, help="Look for one no longer, then encode (0.25s)."),
 ]
+CompressArgument = Annotated[
+    str | None,
+    typer.Option(
+        metavar="none|fp8-row", parser=parse_compression, help="Keep them at half the size, not exactly (none)."
+    ),
+]
 
 
 def make_options(
@@ -41,8 +54,9 @@ def make_options(
     shared_bytes: int | None,
     ttl_s: float | None,
     wait_s: float | None,
+    compress: str | None,
 ) -> CacheOptions | None:
     """None: no cache."""
     if folder == OFF:
         return None
-    return CacheOptions(folder, host_bytes, disk_bytes, shared_bytes, ttl_s, wait_s)
+    return CacheOptions(folder, host_bytes, disk_bytes, shared_bytes, ttl_s, wait_s, compress)

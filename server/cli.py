@@ -15,6 +15,7 @@ import uvicorn
 from server import cli_cache, cli_keys, cli_warm
 from server.app import make_app, make_server_options
 from server.cache_arguments import (
+    CompressArgument,
     DiskArgument,
     FolderArgument,
     HostArgument,
@@ -81,6 +82,7 @@ def engine(
     embedding_cache_shared_size: SharedSizeArgument = None,
     embedding_cache_ttl: TtlArgument = None,
     embedding_cache_wait: WaitArgument = None,
+    embedding_cache_compress: CompressArgument = None,
 ) -> None:
     """Start stock vLLM's OpenAI server with sane defaults; any other option is passed on to vLLM.
 
@@ -93,6 +95,7 @@ def engine(
         embedding_cache_shared_size,
         embedding_cache_ttl,
         embedding_cache_wait,
+        embedding_cache_compress,
     )
     environ = os.environ | ({SHARED_VARIABLE: embedding_cache_shared} if embedding_cache_shared else {})
     launch = Launch(model, name or default_name(model), host, port, tuple(context.args), grace, drain, cache)

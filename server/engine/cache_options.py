@@ -15,6 +15,7 @@ UNITS = {
     **{"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40},
     **{"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12},
 }
+COMPRESSIONS = ("none", "fp8-row")
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -30,6 +31,7 @@ class CacheOptions:
     shared_bytes: int | None = None
     ttl_s: float | None = None
     lookup_wait_s: float | None = None
+    compress: str | None = None
 
 
 def parse_size(text: str) -> int:
@@ -38,6 +40,13 @@ def parse_size(text: str) -> int:
     if match is None or match[2].upper() not in UNITS:
         raise ValueError(f"{text!r} is no size: write it like 20GiB, 500MB or 1048576")
     return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+def parse_compression(text: str) -> str:
+    """Raises ValueError."""
+    if text not in COMPRESSIONS:
+        raise ValueError(f"{text!r} is none of {', '.join(COMPRESSIONS)}")
+    return text
 
 
 def parse_duration(text: str) -> float:

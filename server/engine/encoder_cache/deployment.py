@@ -9,6 +9,7 @@ from blake3 import blake3
 
 from server.engine.encoder_cache.checkpoint import NoFingerprint
 from server.engine.encoder_cache.engine_parts import fingerprint_of_engine
+from server.engine.encoder_cache.entry import Encoding
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,11 @@ def obstacle_of(vllm_config: Any) -> str:
     if vllm_config.ec_manager_config.encoder_cache_manager_cls is not None:
         return "vLLM was given another manager of its encoder cache"
     return ""
+
+
+def namespace_in(namespace: str, encoding: Encoding) -> str:
+    """Engines that keep embeddings exactly never find what others have rounded, nor the other way round."""
+    return namespace if encoding == "raw" else blake3(f"{namespace} {encoding}".encode()).hexdigest()
 
 
 def namespace_of(vllm_config: Any) -> tuple[str, bool]:

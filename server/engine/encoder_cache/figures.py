@@ -50,6 +50,7 @@ def of_tiers(tiers: Sequence[Tier]) -> dict[str, float]:
             f"write_seconds|{name}": figures.seconds_written,
             f"evictions|{name}": figures.evictions,
         }
-        totals |= {f"errors|{name}|{reason}": number for reason, number in figures.bad.copy().items()}
-        totals |= {f"errors|{name}|{reason}": number for reason, number in figures.failures.copy().items()}
+        # One word may stand in both: `permission`, `large`.
+        errors = figures.bad.copy() + figures.failures.copy()
+        totals |= {f"errors|{name}|{reason}": number for reason, number in errors.items()}
     return totals

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from server.engine.encoder_cache import device_copies
+from server.engine.encoder_cache import device_copies, row_fp8
 from server.engine.encoder_cache.arena_view import ArenaView
-from server.engine.encoder_cache.entry import ITEM_BYTES, Embedding, key_of
+from server.engine.encoder_cache.entry import ITEM_BYTES, Embedding, Encoding, key_of
 from server.engine.encoder_cache.figures import of_writing
 from server.engine.encoder_cache.opening import Writing
 from server.engine.encoder_cache.stats import growth
@@ -43,6 +43,7 @@ class Loading:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._view: ArenaView | None = None
         self._writer: Writing | None = None
+        self._encoding: Encoding = "raw"
         self._report = StepReport(0)
         self._totals: dict[str, float] = {}
         self._next_s = 0.0
@@ -102,6 +103,7 @@ class Loading:
         except (OSError, ValueError) as problem:
             self._report.off = f"a worker cannot open the scheduler's host memory ({problem})"
             return
+        self._encoding = setup.encoding
         self._writer = self._open_writer(setup)
 
     def _is_stale(self, encoder_cache: dict[str, Any]) -> bool:
@@ -123,7 +125,7 @@ class Loading:
                 raise OSError("not attached")
             buffer = device_copies.host_buffer(load.span.length, self._device)
             self._view.read(load.span, device_copies.bytes_of(buffer))
-            tensor = device_copies.place(buffer, load.shape, load.dtype, self._device)
+            tensor = self._place(buffer, load)
         except Exception:  # whatever it is: vLLM's worker asserts that the item is there
             log.exception("An embedding could not be loaded: the requests that need it fail")
             self.turn_off("a worker could not load what was promised")
@@ -137,8 +139,17 @@ class Loading:
         counts["read_seconds|host"] += time.perf_counter() - began  # type: ignore[assignment]
         return tensor
 
+    def _place(self, buffer: Any, load: Load) -> Any:
+        if load.encoding == "raw":
+            return device_copies.place(buffer, load.shape, load.dtype, self._device)
+        squeezed = buffer.to(self._device, non_blocking=True)
+        return row_fp8.restore(squeezed, load.shape, device_copies.DTYPES[load.dtype])
+
     def _embedding_of(self, key: str, copy: device_copies.HostCopy) -> Embedding:
-        """In the writing thread."""
+        """In the writing thread. Raises ValueError for what FP8 cannot hold."""
         tensor = copy.wait()
         shape, dtype = tuple(tensor.shape), device_copies.name_of(tensor.dtype)
-        return Embedding(key, shape, dtype, "raw", device_copies.bytes_of(tensor), time.time())
+        kept = tensor if self._encoding == "raw" else row_fp8.squeeze(tensor)
+        if kept is None:
+            raise ValueError("inf or nan")
+        return Embedding(key, shape, dtype, self._encoding, device_copies.bytes_of(kept), time.time())

@@ -9,7 +9,6 @@ from server.engine.encoder_cache.arena import Arena
 from server.engine.encoder_cache.folder_tier import FolderTier
 from server.engine.encoder_cache.lookups import Lookups
 from server.engine.encoder_cache.options import Options, disk_bytes_of, folder_of
-from server.engine.encoder_cache.redis_tier import RedisTier
 from server.engine.encoder_cache.tier import Tier
 from server.engine.encoder_cache.write_behind import WriteBehind
 
@@ -68,6 +67,9 @@ def open_tiers(options: Options, namespace: str, private: bool, environ: Mapping
 
 def open_shared(options: Options, namespace: str, ttl_s: float | None) -> Tier:
     if "://" in options.shared:
+        # vLLM may be anybody's own, and only this tier needs redis (`options.check_store`).
+        from server.engine.encoder_cache.redis_tier import RedisTier
+
         return RedisTier(options.shared, namespace, options.shared_bytes, ttl_s)
     return FolderTier(Path(options.shared), namespace, options.shared_bytes, ttl_s, name="shared")
 

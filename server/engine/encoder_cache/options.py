@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from server.engine.encoder_cache.entry import Encoding
 from server.engine.encoder_cache.ledger import read_sums
 
 SHARED_VARIABLE = "FOVEA_EMBEDDING_CACHE_SHARED"
@@ -19,6 +20,7 @@ GIB = 1 << 30
 HOST_BYTES = GIB
 HOST_BYTES_ON_CPU = 256 * MIB
 DISK_BYTES = 20 * GIB
+COMPRESSIONS: dict[str, Encoding] = {"none": "raw", "fp8-row": "fp8-row"}
 
 
 class BadOptions(Exception):
@@ -38,6 +40,7 @@ class Options:
     ttl_s: float = 0.0
     queue_bytes: int = 256 * MIB
     lookup_wait_s: float = 0.25
+    compress: str = "none"
 
 
 def read_options(given: Mapping[str, Any], environ: Mapping[str, str]) -> Options:
@@ -51,7 +54,31 @@ def read_options(given: Mapping[str, Any], environ: Mapping[str, str]) -> Option
             raise BadOptions(f"the embedding cache's {name} must be of type {known[name].__name__}")
         if isinstance(value, int | float) and not 0 <= value < float("inf"):
             raise BadOptions(f"the embedding cache's {name} must not be below zero")
-    return Options(**{"shared": environ.get(SHARED_VARIABLE, ""), **given})
+    options = Options(**{"shared": environ.get(SHARED_VARIABLE, ""), **given})
+    if options.compress not in COMPRESSIONS:
+        raise BadOptions(f"the embedding cache's compress must be one of {', '.join(COMPRESSIONS)}")
+    if "://" in options.shared:
+        check_store(options.shared)
+    return options
+
+
+def check_store(url: str) -> None:
+    """Raises BadOptions, which does not quote the URL: it may hold a password."""
+    try:
+        # vLLM may be anybody's own, and only this tier needs redis.
+        from server.engine.encoder_cache.redis_line import check_url
+    except ImportError:
+        raise BadOptions(
+            "the embedding cache's shared tier needs redis beside vLLM: pip install 'redis>=8'"
+        ) from None
+    try:
+        check_url(url)
+    except ValueError as problem:
+        raise BadOptions(f"the embedding cache: {problem}") from None
+
+
+def encoding_of(options: Options) -> Encoding:
+    return COMPRESSIONS[options.compress]
 
 
 def folder_of(options: Options, environ: Mapping[str, str]) -> Path:

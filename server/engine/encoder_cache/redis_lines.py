@@ -9,7 +9,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from server.engine.encoder_cache.redis_line import Command, LineLost, Piece, RedisLine, code_of
+from server.engine.encoder_cache.redis_line import RedisLine, code_of
+from server.engine.encoder_cache.resp import Command, LineLost, Piece
 
 # Two threads that look up, one that writes, one that forgets: who comes when all are out opens one more.
 MOST_IDLE = 4

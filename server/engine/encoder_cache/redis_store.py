@@ -7,8 +7,9 @@ from redis.exceptions import ResponseError
 
 from server.engine.encoder_cache.circuit import Circuit
 from server.engine.encoder_cache.complaints import Complaints
-from server.engine.encoder_cache.redis_line import Command, LineLost, TooLarge, check_url, code_of
+from server.engine.encoder_cache.redis_line import check_url, code_of
 from server.engine.encoder_cache.redis_lines import RedisLines
+from server.engine.encoder_cache.resp import Command, LineLost, TooLarge
 
 
 class RedisStore:

@@ -13,10 +13,10 @@ from server.engine.encoder_cache.folder_layout import KEY, short
 from server.engine.encoder_cache.folder_writing import LARGEST_SHARE
 from server.engine.encoder_cache.forgotten import KEPT_S, MAX_MARKS
 from server.engine.encoder_cache.hits_told import HitsTold
-from server.engine.encoder_cache.redis_line import Command, TooLarge
 from server.engine.encoder_cache.redis_lines import FORGET, KEEP, MOVE
 from server.engine.encoder_cache.redis_news import RedisNews
 from server.engine.encoder_cache.redis_store import RedisStore
+from server.engine.encoder_cache.resp import Command, TooLarge
 from server.engine.encoder_cache.tier import TierFigures, TierName
 
 PREFIX = b"fovea:embedding:"
@@ -83,13 +83,25 @@ class RedisTier:
         return KEY.fullmatch(key) is None or bool(self._store.write(self._forget(key, b"1"), always=True) == 1)
 
     def forgotten_since(self, when_s: float) -> list[str]:
-        """Keys that anybody forgot, first heard of here at `when_s` (of time.time) or later. For one thread."""
-        replies = self._store.ask(
-            (b"ZRANGEBYSCORE", FORGOTTEN, b"%d" % self._news.after_us, b"+inf", b"WITHSCORES")
-        )
+        """Keys that anybody forgot, first heard of here at `when_s` (of time.time) or later. For one thread.
+
+        Whoever asks each second also learns what is held: who only reads is not told it otherwise.
+        """
+        marks = (b"ZRANGEBYSCORE", FORGOTTEN, b"%d" % self._news.after_us, b"+inf", b"WITHSCORES")
+        sums = (b"HMGET", SHELVES[0], b"+n", b"+k", b"+p")
+        replies = self._store.ask(marks, sums, *((b"ZCARD", shelf) for shelf in SHELVES[1:]))
         if replies and isinstance(replies[0], list):
             self._news.hear(replies[0], time.time())
+            self._note(replies[1], replies[2:])
         return self._news.since(when_s)
+
+    def _note(self, sums: object, counts: list[object]) -> None:
+        if not isinstance(sums, list):
+            return
+        held = [int(bytes(each)) for each in sums if isinstance(each, memoryview) and bytes(each).isdigit()]
+        with self._lock:
+            self.figures.bytes_held = sum(held)
+            self.figures.entries = sum(each for each in counts if isinstance(each, int))
 
     def pin(self, key: str) -> bool:
         """False where it is not there, or half the capacity is pinned already."""

@@ -239,7 +239,7 @@ class Scheduling:
         features = self._asking.mm_features if self._asking else ()
         rows = {f.mm_position.get_num_embeds() for f in features if f.identifier == identifier}
         fits = len(held.shape) == 2 and rows == {held.shape[0]}
-        return fits and held.dtype == self._dtype and held.encoding == "raw"
+        return fits and held.dtype == self._dtype and held.encoding == self._setup.encoding
 
     def _let_go(self, identifier: str) -> None:
         """vLLM holds it no more, so what was wrong with it is over."""

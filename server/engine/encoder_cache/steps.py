@@ -25,11 +25,12 @@ class Load:
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What workers open: `arena` names the memory, `namespace` whose entries they write. `private`: entries of this
-    namespace are good for nobody else, so they stay out of the shared tier."""
+    namespace are good for nobody else, so they stay out of the shared tier. `encoding`: of what they write."""
 
     arena: str
     namespace: str
     private: bool
+    encoding: Encoding = "raw"
 
 
 @dataclass(frozen=True, slots=True)

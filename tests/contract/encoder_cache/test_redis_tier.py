@@ -297,6 +297,17 @@ def test_every_engine_hears_once_of_what_was_forgotten(valkey: Valkey, store: "r
     assert 500 < store.ttl("fovea:embedding:forgotten") <= 600
 
 
+def test_who_only_reads_learns_what_is_held(valkey: Valkey) -> None:
+    """vLLM's scheduler reads, and its figures are the engine's."""
+    writer, reader = tier_on(valkey), tier_on(valkey)
+    for number in range(3):
+        writer.put(*entry(str(number)))
+    reader.get(key_of("0"))
+    reader.pin(key_of("1"))
+    reader.forgotten_since(0)
+    assert (reader.figures.entries, reader.figures.bytes_held) == (3, 3 * SIZE)
+
+
 def test_an_entry_that_is_there_is_not_sent_again(valkey: Valkey, store: "redis.Redis[bytes]") -> None:
     first, second = tier_on(valkey), tier_on(valkey)
     assert first.put(*entry("a"))
@@ -400,6 +411,23 @@ def test_a_user_that_may_only_read_reads(valkey: Valkey, store: "redis.Redis[byt
     assert tier.get(key_of("a"))
     assert not tier.put(*entry("b"))
     assert tier.get(key_of("a"))
+
+
+def test_a_user_with_the_rights_that_we_ask_for_has_enough(valkey: Valkey, store: "redis.Redis[bytes]") -> None:
+    """docs/operating.md says which."""
+    rights = ["+@read", "+@write", "+@scripting", "+time", "+select", "-@dangerous"]
+    store.acl_setuser("fovea", enabled=True, passwords=["+p"], keys=["fovea:embedding:*"], commands=rights)
+    tier = tier_on(valkey, url=valkey.url.replace("//", "//fovea:p@") + "/0")
+    for number in range(30):
+        assert tier.put(*entry(str(number)))
+        assert tier.get(key_of(str(number)))
+    assert tier.pin(key_of("29"))
+    assert tier.unpin(key_of("29"))
+    assert tier.forget(key_of("29"))
+    assert tier.forgotten_since(0) == [key_of("29")]
+    store.delete("fovea:embedding:books")
+    assert tier.put(*entry("after"))
+    assert not tier.figures.failures
 
 
 def test_the_url_names_the_database(valkey: Valkey) -> None:

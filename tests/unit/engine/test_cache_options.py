@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from server.engine import cache_options
-from server.engine.cache_options import CacheOptions, parse_duration, parse_size, transfer_config
+from server.engine.cache_options import CacheOptions, parse_compression, parse_duration, parse_size, transfer_config
 from server.engine.encoder_cache import options
 
 
@@ -28,6 +28,12 @@ def test_a_time_is_a_number_and_a_unit(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
+def test_a_compression_is_one_of_those_there_are() -> None:
+    assert parse_compression("fp8-row") == "fp8-row"
+    with pytest.raises(ValueError, match="none of none, fp8-row"):
+        parse_compression("fp8")
+
+
 @pytest.mark.parametrize("text", ["", "d", "-1s", "1w"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no time"):
@@ -46,6 +52,7 @@ def test_vllm_is_told_of_the_connector_and_of_what_was_set(monkeypatch: pytest.M
 
 
 def test_the_connector_understands_all_that_the_launcher_may_tell_it() -> None:
-    told = dict.fromkeys(asdict(CacheOptions()), 1) | {"folder": "/x"}
+    told = dict.fromkeys(asdict(CacheOptions()), 1) | {"folder": "/x", "compress": "fp8-row"}
     assert options.read_options(told, {}).folder == "/x"
+    assert tuple(options.COMPRESSIONS) == cache_options.COMPRESSIONS
     assert cache_options.SHARED_VARIABLE == options.SHARED_VARIABLE

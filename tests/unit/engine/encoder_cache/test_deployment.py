@@ -5,7 +5,7 @@ import pytest
 
 from server.engine.encoder_cache import deployment
 from server.engine.encoder_cache.checkpoint import NoFingerprint
-from server.engine.encoder_cache.deployment import namespace_of, obstacle_of, read_deployment
+from server.engine.encoder_cache.deployment import namespace_in, namespace_of, obstacle_of, read_deployment
 
 
 def config(**sections: dict[str, Any]) -> Any:
@@ -60,3 +60,12 @@ def test_without_a_fingerprint_all_processes_of_the_engine_have_a_namespace_that
     assert here[1]
     assert other[0] != here[0]
     assert len(here[0]) == 64
+
+
+def test_what_was_rounded_is_kept_apart_from_what_was_not() -> None:
+    exact = "ab" * 32
+    assert namespace_in(exact, "raw") == exact
+    rounded = namespace_in(exact, "fp8-row")
+    assert rounded[:16] != exact[:16]
+    assert len(bytes.fromhex(rounded)) == 32
+    assert rounded == namespace_in(exact, "fp8-row") != namespace_in("cd" * 32, "fp8-row")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from server.engine.encoder_cache.arena import Arena
 from server.engine.encoder_cache.entry import Embedding, key_of
-from server.engine.encoder_cache.figures import of_reading, of_writing
+from server.engine.encoder_cache.figures import of_reading, of_tiers, of_writing
 from server.engine.encoder_cache.folder_tier import FolderTier
 from server.engine.encoder_cache.opening import open_reading, open_shared, open_tiers, open_writer
 from server.engine.encoder_cache.options import Options
@@ -62,3 +62,10 @@ def test_what_the_writer_has_written_the_reader_finds_and_both_tell_of_it(tmp_pa
     for figure in state:
         name, *labels = figure.split("|")
         assert len(labels) == len(GAUGES[name][0])
+
+
+def test_an_error_that_reads_and_writes_have_alike_counts_for_both(tmp_path: Path) -> None:
+    tier = FolderTier(tmp_path, NAMESPACE, 1 << 20)
+    tier.close()
+    tier.figures.bad["permission"], tier.figures.failures["permission"] = 2, 3
+    assert of_tiers([tier])["errors|disk|permission"] == 5

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from server.engine.encoder_cache.options import (
     BadOptions,
     Options,
     disk_bytes_of,
+    encoding_of,
     folder_of,
     host_bytes_of,
     read_options,
@@ -28,11 +30,28 @@ def test_nothing_given_is_the_defaults() -> None:
         ({"disk_bytes": True}, "disk_bytes must be of type int"),
         ({"ttl_s": -1}, "ttl_s must not be below zero"),
         ({"lookup_wait_s": float("nan")}, "lookup_wait_s must not be below zero"),
+        ({"compress": "zip"}, "compress must be one of none, fp8-row"),
+        ({"shared": "http://:s3cret@host"}, "URL cannot be read"),
+        ({"shared": "redis://:s3cret@host?socket_timeout=3600"}, "may say nothing of socket_timeout"),
     ],
 )
 def test_what_makes_no_sense_stops_the_engine(given: dict[str, Any], says: str) -> None:
-    with pytest.raises(BadOptions, match=says):
+    with pytest.raises(BadOptions, match=says) as refused:
         read_options(given, {})
+    assert "s3cret" not in str(refused.value)
+
+
+def test_vllm_without_redis_beside_it_needs_none_but_for_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be anybody's own. (None in sys.modules is what an import of it then fails with.)"""
+    monkeypatch.setitem(sys.modules, "server.engine.encoder_cache.redis_line", None)
+    assert read_options({"shared": "/a/folder"}, {}).shared == "/a/folder"
+    with pytest.raises(BadOptions, match="needs redis"):
+        read_options({"shared": "redis://host"}, {})
+
+
+def test_embeddings_are_kept_exactly_unless_somebody_says_otherwise() -> None:
+    assert encoding_of(Options()) == "raw"
+    assert encoding_of(read_options({"compress": "fp8-row"}, {})) == "fp8-row"
 
 
 def test_a_whole_number_is_a_time_too() -> None:

@@ -1,7 +1,7 @@
 """Against look-ups that a test fills, by the calls that vLLM's scheduler makes."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pytest
@@ -272,6 +272,12 @@ def test_an_entry_of_another_size_or_dtype_is_not_promised(scene: Scene, wrong: 
     assert scene.schedule(ask("a", "cat")) == [False]
     assert not scene.step().loads
     assert scene.found.pinned == 0
+
+
+def test_only_what_is_kept_as_this_engine_keeps_it_is_promised(scene: Scene) -> None:
+    """What another engine has rounded is not what this one sees."""
+    scene.found.put("cat", replace(held(), encoding="fp8-row"))
+    assert scene.schedule(ask("a", "cat")) == [False]
 
 
 def test_a_later_answer_takes_the_place_of_an_earlier_promise(scene: Scene) -> None:
