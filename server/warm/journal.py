@@ -76,8 +76,8 @@ class Journal:
 
 def journal_path(inputs: list[str], environ: Mapping[str, str]) -> Path:
     """Beside the first input where that is a path whose folder can be written to, else in the cache folder."""
-    first = Path(inputs[0])
-    if first.exists() and os.access(first.absolute().parent, os.W_OK):
-        return first.absolute().with_name(first.absolute().name + ".fovea-warm.jsonl")
+    first = Path(inputs[0]).absolute()
+    if first.name and first.exists() and os.access(first.parent, os.W_OK):
+        return first.with_name(first.name + ".fovea-warm.jsonl")
     cache = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".cache")
     return Path(cache) / "fovea" / "warm" / f"{blake3(inputs[0].encode()).hexdigest(length=8)}.jsonl"

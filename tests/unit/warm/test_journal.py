@@ -86,5 +86,5 @@ def test_it_lies_beside_the_first_input_or_in_the_cache_folder(tmp_path: Path) -
     assert beside == tmp_path / "pictures.fovea-warm.jsonl"
     cache = {"XDG_CACHE_HOME": str(tmp_path)}
     first, second = (journal_path([url], cache) for url in ("https://e.com/a", "https://e.com/b"))
-    assert first.parent == tmp_path / "fovea" / "warm"
+    assert first.parent == journal_path(["/"], cache).parent == tmp_path / "fovea" / "warm"
     assert first != second
