@@ -128,7 +128,16 @@ class FoveaEncoderCache(ECConnectorBase):
 
     @guarded(NOTHING)
     def build_connector_meta(self, scheduler_output: Any) -> StepOrders:
-        return NOTHING if self._scheduling is None else self._scheduling.orders(scheduler_output)
+        if self._scheduling is None:
+            return NOTHING
+        self._note(scheduler_output.num_scheduled_tokens)
+        return self._scheduling.orders(scheduler_output)
+
+    @guarded(None)
+    def _note(self, scheduled: dict[str, int]) -> None:
+        """For itself: what was promised is ordered, whatever else goes wrong."""
+        if self._scheduling is not None:
+            self._scheduling.seen.scheduled(scheduled)
 
     @guarded(None)
     def update_connector_output(self, connector_output: Any) -> None:

@@ -120,6 +120,7 @@ class Scheduling:
             return False
         if not self._fits(held, identifier):
             self._lookups.unpin(key, loaded=False)
+            self._lookups.forget(key)  # what is encoded now takes its place in the tiers
             self.tally.count("errors|host|unfit")
             return False
         load = Load(identifier, key, held.span, held.shape, held.dtype, held.encoding)
@@ -135,9 +136,10 @@ class Scheduling:
             self.tally.count("lookups|miss")
             return
         load, tier = promise
-        if identifier in self._orders:  # allocated, given up and allocated again within a step
-            self._lookups.unpin(load.key, loaded=False)
+        again = identifier in self._orders  # allocated, given up and allocated again within a step
         self._orders[identifier] = load
+        if again:
+            self._lookups.unpin(load.key, loaded=False)
         self.seen.allocated(identifier, tier)
         self.tally.count(f"lookups|hit_{tier}")
 
@@ -149,7 +151,6 @@ class Scheduling:
                 self._lookups.unpin(freed.key, loaded=False)
         for identifier in list(self._promised):
             self._withdraw(identifier)
-        self.seen.scheduled(output.num_scheduled_tokens)
         looking, self._looking = self._looking, False
         if not output.total_num_scheduled_tokens:
             # Workers of the V1 runner would not see them: what is ordered waits for the next step.

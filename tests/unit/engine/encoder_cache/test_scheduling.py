@@ -50,6 +50,10 @@ class Found:
         self.pins[key] -= 1
         self.loaded[key] += loaded
 
+    def forget(self, key: str) -> None:
+        del self.held[key]
+        self.answers[key] = "absent"
+
     def saved(self, key: str) -> None:
         self.told_saved.append(key)
 
@@ -272,6 +276,7 @@ def test_an_entry_of_another_size_or_dtype_is_not_promised(scene: Scene, wrong: 
     assert scene.schedule(ask("a", "cat")) == [False]
     assert not scene.step().loads
     assert scene.found.pinned == 0
+    assert not scene.found.held  # the one that is encoded now can be found instead
 
 
 def test_only_what_is_kept_as_this_engine_keeps_it_is_promised(scene: Scene) -> None:
