@@ -29,6 +29,7 @@ from server.engine.encoder_cache.entry import key_of
 from server.engine.encoder_cache.entry_file import remove
 from server.engine.encoder_cache.folder_layout import KEY, Found, namespaces
 from server.engine.encoder_cache.forgotten import forget_entry
+from server.engine.encoder_cache.janitor import remove_empty
 from server.engine.encoder_cache.ledger import read_sums
 from server.engine.encoder_cache.pins import pin as pin_entry
 from server.engine.encoder_cache.pins import unpin as unpin_entry
@@ -107,7 +108,8 @@ def prune(
         if older_than is None:
             gone = survey.prune(root, lambda each: each.namespace in wanted)
             for name in wanted:
-                survey.remove_empty(root, name)
+                if not survey.find_all(root, name):
+                    remove_empty(root, name)
         else:
             before = time.time() - seconds_in(older_than)
             gone = survey.prune(

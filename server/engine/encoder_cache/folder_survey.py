@@ -1,20 +1,20 @@
 """A folder of embeddings as its operator sees it: what there is, whether it is right, and less of it."""
 
+import errno
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from server.engine.encoder_cache.entry import HEADER_BYTES, BadEntry, Header, read_header, unpack
 from server.engine.encoder_cache.entry_file import open_file, read_all, read_file_header, reason_of, remove
 from server.engine.encoder_cache.folder_layout import (
-    GHOSTS,
     SHELVES,
-    USED,
+    WAY_OF_ENTRIES,
     Found,
     Shelf,
     entries,
+    entry_path,
     namespaces,
     short,
 )
@@ -63,25 +63,45 @@ def sum_up(root: str, namespace: str) -> NamespaceSums:
 
 def header_of(found: Found) -> Header | None:
     """None where there is none, or it is not of this name."""
-    try:
-        header = read_file_header(found.path, LARGEST_ENTRY_BYTES, key=found.key)
-    except (OSError, BadEntry):
-        return None
-    return header if short(header.namespace) == found.namespace else None
+    for path in paths_of(found):
+        try:
+            header = read_file_header(path, LARGEST_ENTRY_BYTES, key=found.key)
+        except FileNotFoundError:
+            continue
+        except (OSError, BadEntry):
+            return None
+        return header if short(header.namespace) == found.namespace else None
+    return None
+
+
+def paths_of(found: Found) -> Iterator[str]:
+    """Where it was found, then where an engine may have moved it meanwhile."""
+    root = found.path.rsplit("/", 4)[0]
+    yield found.path
+    yield from (entry_path(root, found.namespace, shelf, found.key) for shelf in WAY_OF_ENTRIES)
 
 
 def read_found(found: Found) -> tuple[Header, bytes]:
     """The whole file, proved. Raises OSError, BadEntry."""
-    fd, status = open_file(found.path, LARGEST_ENTRY_BYTES)
-    try:
-        raw = read_all(fd, status.st_size)
-    finally:
-        os.close(fd)
+    raw = read_anywhere(found)
     header = read_header(raw[:HEADER_BYTES], key=found.key)
     if short(header.namespace) != found.namespace:
         raise BadEntry("namespace")
     unpack(raw, header.namespace, found.key)
     return header, raw
+
+
+def read_anywhere(found: Found) -> bytes:
+    for path in paths_of(found):
+        try:
+            fd, status = open_file(path, LARGEST_ENTRY_BYTES)
+        except FileNotFoundError:
+            continue
+        try:
+            return read_all(fd, status.st_size)
+        finally:
+            os.close(fd)
+    raise FileNotFoundError(errno.ENOENT, "it is gone")
 
 
 def verify(found: Found) -> str | None:
@@ -118,14 +138,3 @@ def prune_to(root: str, goal_bytes: int) -> Pruned:
         capacity = before.capacity_bytes if before else 0
         ledger.write(Sums(tally.used_bytes - freed, len(tally.there) - len(gone), capacity, now))
     return Pruned(len(gone), freed)
-
-
-def remove_empty(root: str, namespace: str) -> None:
-    """The folders of a namespace that holds nothing any more, and of nobody's files."""
-    folder = f"{root}/{short(namespace)}"
-    if not find_all(root, namespace):
-        remove(f"{folder}/{USED}")
-        remove(f"{folder}/{GHOSTS}")
-    for below, _, _ in os.walk(folder, topdown=False):
-        with suppress(OSError):
-            os.rmdir(below)

@@ -25,7 +25,7 @@ from server.engine.encoder_cache.folder_layout import (
 from server.engine.encoder_cache.folder_writing import LOCK_WAIT_S, Place, is_kept, publish
 from server.engine.encoder_cache.forgotten import News, forget_entry
 from server.engine.encoder_cache.ghosts import Ghosts
-from server.engine.encoder_cache.janitor import is_open_to_others, mark_used, sweep
+from server.engine.encoder_cache.janitor import expire, is_open_to_others, mark_used, sweep
 from server.engine.encoder_cache.ledger import Sums, open_ledger
 from server.engine.encoder_cache.tier import TierFigures, TierName
 
@@ -182,13 +182,15 @@ class FolderTier:
         place = self.place
         try:
             mark_used(place.root, place.namespace)
+            if place.ttl_s is not None:
+                expire(place.root, place.namespace, place.ttl_s)
             if is_open_to_others(place.root, place.namespace):
                 self.complaints.tell("others may write to it, and so choose what the model sees")
             with open_ledger(place.root, LOCK_WAIT_S) as ledger:
                 sums, evicted = ledger.read(), 0
                 is_recent = sums is not None and 0 <= time.time() - sums.swept_s < SWEEP_EVERY_S
                 if sums is None or not is_recent or sums.used_bytes > place.capacity_bytes:
-                    swept = sweep(place.root, ledger, place.capacity_bytes, 0, place.ttl_s)
+                    swept = sweep(place.root, ledger, place.capacity_bytes)
                     sums, evicted = swept.sums, swept.evicted
         except OSError as problem:
             self.count(self.figures.failures, reason_of(problem))

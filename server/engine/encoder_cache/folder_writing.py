@@ -55,7 +55,7 @@ def reserve(place: Place, key: str, size_bytes: int) -> Reserved:
     with open_ledger(place.root, LOCK_WAIT_S) as ledger:
         sums, evicted = ledger.read(), 0
         if sums is None or sums.used_bytes + size_bytes > place.capacity_bytes:
-            swept = sweep(place.root, ledger, place.capacity_bytes, size_bytes, place.ttl_s)
+            swept = sweep(place.root, ledger, place.capacity_bytes, size_bytes)
             sums, evicted = swept.sums, swept.evicted
         used = sums.used_bytes + size_bytes
         if used > place.capacity_bytes:

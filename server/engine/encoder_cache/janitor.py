@@ -13,7 +13,16 @@ from dataclasses import dataclass
 
 from server.engine.encoder_cache.entry_file import READ_FLAGS, remove
 from server.engine.encoder_cache.eviction import eviction_order
-from server.engine.encoder_cache.folder_layout import USED, Found, entries, make_folders, namespaces, parts, short
+from server.engine.encoder_cache.folder_layout import (
+    GHOSTS,
+    USED,
+    Found,
+    entries,
+    make_folders,
+    namespaces,
+    parts,
+    short,
+)
 from server.engine.encoder_cache.forgotten import expire_marks
 from server.engine.encoder_cache.ghosts import remember
 from server.engine.encoder_cache.ledger import Ledger, Sums
@@ -29,7 +38,6 @@ DEAD_PART_S = 600.0
 class Swept:
     sums: Sums
     evicted: int
-    expired: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +46,19 @@ class Tally:
 
     there: list[Found]
     part_bytes: int
-    expired: int
 
     @property
     def used_bytes(self) -> int:
         return self.part_bytes + sum(each.size_bytes for each in self.there)
 
 
-def sweep(root: str, ledger: Ledger, capacity_bytes: int, room_bytes: int = 0, ttl_s: float | None = None) -> Swept:
+def sweep(root: str, ledger: Ledger, capacity_bytes: int, room_bytes: int = 0) -> Swept:
     """Afterwards `room_bytes` more fit into the capacity, unless pins and parts under way are in the way.
 
     Raises OSError only of the ledger's own file.
     """
     now = time.time()
-    tally = count_all(root, now, ttl_s)
+    tally = count_all(root, now)
     used, evicted = tally.used_bytes, 0
     if used + room_bytes > capacity_bytes:
         goal = min(capacity_bytes - room_bytes, int(capacity_bytes * (1 - SLACK)))
@@ -60,7 +67,7 @@ def sweep(root: str, ledger: Ledger, capacity_bytes: int, room_bytes: int = 0, t
         remember_unhit(root, gone, len(tally.there))
     sums = Sums(used, len(tally.there) - evicted, capacity_bytes, now)
     ledger.write(sums)
-    return Swept(sums, evicted, tally.expired)
+    return Swept(sums, evicted)
 
 
 def remember_unhit(root: str, gone: list[Found], most: int) -> None:
@@ -70,19 +77,18 @@ def remember_unhit(root: str, gone: list[Found], most: int) -> None:
             remember(root, namespace, unhit, most)
 
 
-def count_all(root: str, now: float, ttl_s: float | None = None) -> Tally:
-    """Removes what is dead or expired. The ledger must be held."""
+def count_all(root: str, now: float) -> Tally:
+    """Removes what is dead. The ledger must be held."""
     there: list[Found] = []
-    part_bytes = expired = 0
+    part_bytes = 0
     for namespace in namespaces(root):
         expire_marks(root, namespace, now)
         part_bytes += sum(live_part_bytes(part, now) for part in parts(root, namespace))
-        for each in entries(root, namespace):
-            if is_expired(each, ttl_s, now) and remove(each.path):
-                expired += 1
-            else:
-                there.append(each)
-    return Tally(there, part_bytes, expired)
+        found = list(entries(root, namespace))
+        if not found and is_abandoned(root, namespace, now):
+            remove_empty(root, namespace)
+        there += found
+    return Tally(there, part_bytes)
 
 
 def evict(root: str, tally: Tally, goal_bytes: int, capacity_bytes: int, now: float) -> list[Found]:
@@ -97,9 +103,22 @@ def evict(root: str, tally: Tally, goal_bytes: int, capacity_bytes: int, now: fl
     return gone
 
 
-def is_expired(each: Found, ttl_s: float | None, now: float) -> bool:
-    """By the file's time, which is never before the embedding's: what was hit since goes at its next hit."""
-    return ttl_s is not None and each.shelf != "pinned" and now - each.changed_s > ttl_s
+def expire(root: str, namespace: str, ttl_s: float) -> int:
+    """How many went, pinned ones, too: of those that were not asked for so long. What was asked for since goes when
+    it is asked for next: its time is that of its last hit.
+    """
+    old = (each for each in entries(root, namespace) if time.time() - each.changed_s > ttl_s)
+    return sum([remove(each.path) for each in old])
+
+
+def remove_empty(root: str, namespace: str) -> None:
+    """The folders of a namespace that holds no entries any more. What is nobody's of ours stays."""
+    folder = f"{root}/{short(namespace)}"
+    for name in (USED, GHOSTS):
+        remove(f"{folder}/{name}")
+    for below, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            os.rmdir(below)
 
 
 def live_part_bytes(part: os.DirEntry[str], now: float) -> int:
@@ -124,6 +143,15 @@ def live_part_bytes(part: os.DirEntry[str], now: float) -> int:
 
 def live_namespaces(root: str, now: float) -> set[str]:
     return {name for name in namespaces(root) if now - last_used_s(root, name) < LIVE_S}
+
+
+def is_abandoned(root: str, namespace: str, now: float) -> bool:
+    """Nobody has come to it, or used it, for an hour: not so of one that an engine is making at this moment."""
+    try:
+        changed_s = os.stat(f"{root}/{short(namespace)}", follow_symlinks=False).st_mtime
+    except OSError:
+        return False
+    return now - max(changed_s, last_used_s(root, namespace)) > LIVE_S
 
 
 def last_used_s(root: str, namespace: str) -> float:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from server.engine.encoder_cache.archive import BadArchive, Moved, export_entries, import_entries
 from server.engine.encoder_cache.entry import key_of, pack
-from server.engine.encoder_cache.folder_survey import find_all, verify
+from server.engine.encoder_cache.folder_survey import find_all, header_of, verify
 from tests.unit.engine.encoder_cache.folders import (
     NAMESPACE,
     OTHER,
@@ -75,6 +75,17 @@ def test_what_is_bad_is_not_exported(tmp_path: Path) -> None:
     moved = export_entries([*find_all(str(tmp_path)), *find_all(str(tmp_path))][:4], io.BytesIO())
     assert moved.refused == {"checksum": 1}
     assert moved.entries == 3
+
+
+def test_what_engines_move_while_it_is_exported_comes_along(tmp_path: Path) -> None:
+    filled(tmp_path)
+    found = find_all(str(tmp_path))
+    with folder_tier(tmp_path) as tier:
+        assert all(has(tier, f"picture {number}", rows=number + 1) for number in range(4))
+        assert tier.forget(key_of("picture 4"))
+    assert export_entries(found, io.BytesIO()).entries == 4
+    assert [verify(each) for each in found] == [None] * 5
+    assert [header_of(each) is None for each in found].count(True) == 1
 
 
 @pytest.mark.parametrize(

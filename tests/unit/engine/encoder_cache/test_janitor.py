@@ -8,6 +8,7 @@ from server.engine.encoder_cache.janitor import Swept, sweep
 from server.engine.encoder_cache.ledger import open_ledger
 from tests.unit.engine.encoder_cache.folders import (
     NAMESPACE,
+    OTHER,
     bytes_in,
     files,
     folder_tier,
@@ -17,9 +18,9 @@ from tests.unit.engine.encoder_cache.folders import (
 )
 
 
-def swept(root: Path, capacity: int = 1 << 20, room: int = 0, ttl_s: float | None = None) -> Swept:
+def swept(root: Path, capacity: int = 1 << 20, room: int = 0) -> Swept:
     with open_ledger(str(root), 1) as ledger:
-        return sweep(str(root), ledger, capacity, room, ttl_s)
+        return sweep(str(root), ledger, capacity, room)
 
 
 def test_what_is_counted_is_what_lies_there(tmp_path: Path) -> None:
@@ -67,21 +68,46 @@ def test_what_nobody_of_ours_wrote_is_neither_counted_nor_removed(tmp_path: Path
     assert all(path.exists() for path in theirs)
 
 
-def test_what_was_not_hit_within_its_time_to_live_goes_but_not_what_is_pinned(tmp_path: Path) -> None:
-    with folder_tier(tmp_path) as tier:
-        for name in ("new", "hit", "pinned", "young"):
-            put(tier, name)
-        assert has(tier, "hit")
+def test_what_was_not_hit_within_its_time_to_live_goes_from_its_own_namespace(tmp_path: Path) -> None:
     long_ago = time.time() - 200
+    for namespace in (NAMESPACE, OTHER):
+        with folder_tier(tmp_path, namespace=namespace) as tier:
+            for name in ("new", "hit", "young"):
+                put(tier, name)
+            assert has(tier, "hit")
     for path in files(tmp_path):
         if path.stem != key_of("young"):
             os.utime(path, (long_ago, long_ago))
-        if path.stem == key_of("pinned"):
-            there = tmp_path / NAMESPACE[:16] / "pinned" / path.parent.name
-            there.mkdir(parents=True)
-            path.rename(there / path.name)
-    assert swept(tmp_path, ttl_s=100).expired == 2
-    assert {path.stem for path in files(tmp_path)} == {key_of("young"), key_of("pinned")}
+    with folder_tier(tmp_path, ttl_s=100) as tier:
+        tier.tidy()
+        assert {path.stem for path in files(tmp_path / NAMESPACE[:16])} == {key_of("young")}
+        assert len(files(tmp_path / OTHER[:16])) == 3
+
+
+def test_what_is_left_of_a_tower_that_nobody_uses_goes_once_its_entries_have(tmp_path: Path) -> None:
+    with folder_tier(tmp_path, namespace=OTHER) as tier:
+        put(tier, "cat")
+    folder = tmp_path / OTHER[:16]
+
+    def sweep_later() -> None:
+        long_ago = time.time() - 7200
+        for path in (folder / "used", folder):
+            if path.exists():
+                os.utime(path, (long_ago, long_ago))
+        swept(tmp_path)
+
+    sweep_later()
+    assert (folder / "used").exists()
+    files(tmp_path)[0].unlink()
+    os.utime(folder)
+    swept(tmp_path)  # As if an engine were making it at this moment.
+    assert (folder / "used").exists()
+    (folder / "theirs").write_bytes(b"")
+    sweep_later()
+    assert [path.name for path in folder.iterdir()] == ["theirs"]
+    (folder / "theirs").unlink()
+    sweep_later()
+    assert not folder.exists()
 
 
 def test_one_of_the_engines_sweeps_each_minute(tmp_path: Path) -> None:
