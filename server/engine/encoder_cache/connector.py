@@ -203,6 +203,7 @@ class FoveaEncoderCache(ECConnectorBase):
         labelnames: list[str],
         per_engine_labelvalues: dict[int, list[object]],
     ) -> Any:
+        opening.speak_through_vllm()
         return EncoderCacheMetrics(metric_types, labelnames, per_engine_labelvalues)
 
 

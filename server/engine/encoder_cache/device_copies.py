@@ -4,10 +4,13 @@ Loads are ordered before the step's kernels because they run on the stream of th
 own, into pinned memory, after what the current stream has in its queue. On a CPU nothing is copied but into place.
 """
 
+import logging
 import threading
 from typing import Any
 
 import torch
+
+log = logging.getLogger(__name__)
 
 # What entries can hold (entry.ITEM_BYTES).
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -45,22 +48,32 @@ class HostCopy:
         self._done: Any = None
 
     def start(self, stream: Any) -> None:
-        """On a stream beside the current one; None on a CPU."""
-        if stream is not None:
-            source = self._tensor.contiguous()
-            stream.wait_stream(torch.cuda.current_stream(source.device))
-            with torch.cuda.stream(stream):
-                host = torch.empty(source.shape, dtype=source.dtype, pin_memory=True)
-                host.copy_(source, non_blocking=True)
-                self._done = torch.cuda.Event()
-                self._done.record(stream)
-            source.record_stream(stream)  # or its memory may be another tensor's before it is copied
-            self._tensor = host
-        self._started.set()
+        """On a stream beside the current one; None on a CPU. Raises nothing: `wait` does."""
+        try:
+            if stream is not None:
+                self._begin(stream)
+        except RuntimeError as problem:  # no pinned memory, or the device's own
+            log.warning("An embedding could not be copied from the device: %s", type(problem).__name__)
+            self._tensor = None
+        finally:
+            self._started.set()
 
     def wait(self) -> Any:
-        """The tensor on the host. Blocks until the device has copied it."""
+        """The tensor on the host. Blocks until the device has copied it. Raises ValueError if it could not."""
         self._started.wait()
         if self._done is not None:
             self._done.synchronize()
+        if self._tensor is None:
+            raise ValueError("not copied")
         return self._tensor
+
+    def _begin(self, stream: Any) -> None:
+        source = self._tensor.contiguous()
+        stream.wait_stream(torch.cuda.current_stream(source.device))
+        with torch.cuda.stream(stream):
+            host = torch.empty(source.shape, dtype=source.dtype, pin_memory=True)
+            host.copy_(source, non_blocking=True)
+            done = torch.cuda.Event()
+            done.record(stream)
+        source.record_stream(stream)  # or its memory may be another tensor's before it is copied
+        self._tensor, self._done = host, done
