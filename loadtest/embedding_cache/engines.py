@@ -23,7 +23,10 @@ INSIDE = Path(__file__).parent / "inside"
 # Else each start would encode the largest picture and video, to see what memory that takes and, with any connector,
 # how wide an embedding is.
 ONE_SMALL = {"image": {"count": 1, "width": 64, "height": 64}, "video": 0}
-SMALL_START = ("--skip-mm-profiling", "--limit-mm-per-prompt", json.dumps(ONE_SMALL))
+# vLLM's own memory holds so many tokens of pictures: one of the large ones, or five of the small.
+OWN_TOKENS = 1100
+SMALL = ["--skip-mm-profiling", "--limit-mm-per-prompt", json.dumps(ONE_SMALL)]
+SMALL += ["--max-num-batched-tokens", str(OWN_TOKENS)]
 NAME = "model"
 WORD = " a"  # one token of the bundled model's
 START_S, STOP_S, ANSWER_S = 400, 60, 400
@@ -82,10 +85,6 @@ class Engine:
             raise EngineFailed(f"answered {response.status}: {first[:300]!r}\n{self.tail()}")
         return taken
 
-    def forget_own(self) -> None:
-        """vLLM's own memory of embeddings, not the connector's: what other pictures would push out in time."""
-        self._post("/reset_encoder_cache")
-
     def lookups(self) -> dict[str, int]:
         """What our connector says that it found, by its metric."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
@@ -122,15 +121,6 @@ class Engine:
         lines = self.watch.read_text().splitlines()
         new, self._read = lines[self._read :], len(lines)
         return [json.loads(line) for line in new]
-
-    def _post(self, path: str) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
-        connection.request("POST", path, b"", {"content-length": "0"})
-        response = connection.getresponse()
-        response.read()
-        connection.close()
-        if response.status != 200:
-            raise EngineFailed(f"{path}: {response.status}")
 
     def tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
@@ -193,12 +183,11 @@ def start_engines(model: Path, *kinds: Kind) -> Iterator[list[Engine]]:
 def _start(model: Path, kind: Kind, stem: Path) -> Engine:
     port, log, watch = free_port(), stem.with_suffix(".log"), stem.with_suffix(".watch")
     command = [sys.executable, "-m", "server", "engine", "--model", str(model), "--name", NAME, "--grace", "0"]
-    command += ["--port", str(port), *SMALL_START, *kind.arguments()]
+    command += ["--port", str(port), *SMALL, *kind.arguments()]
     environ = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(INSIDE)])),
         "FOVEA_BENCH_WATCH": str(watch),
-        "VLLM_SERVER_DEV_MODE": "1",  # for /reset_encoder_cache
         **({SHARED_VARIABLE: kind.shared} if kind.shared else {}),
     }
     with log.open("wb") as output:

@@ -87,11 +87,10 @@ class Life:
             time.sleep(0.05)
         return {}
 
-    def ask_all(self, engine: Engine, tier: str, rounds: int = 1, pushed_out: bool = True) -> None:
-        """Every picture that the subject knows, in turn; out of vLLM's own memory before each round."""
+    def ask_all(self, engine: Engine, tier: str, rounds: int = 1) -> None:
+        """Every picture that the subject knows, in turn: more than vLLM's own memory holds, so that each was pushed
+        out by others since it was asked about."""
         for _ in range(rounds):
-            if pushed_out:
-                engine.forget_own()
             for picture in list(self.pictures.values()):
                 self.ask(engine, picture, tier)
 
@@ -125,8 +124,7 @@ def live_ours_beside_stock(
                     for _ in range(REPEATS):
                         life.ask(asked, picture, OWN)
             stock.ask_text(plain, side)
-        plain.forget_own()
-        stock.ask(plain, draw_picture(SMALL, 1), AGAIN)
+        stock.ask(plain, next(iter(stock.pictures.values())), AGAIN)
         time.sleep(SETTLE_S)
         ours.ask_all(engine, DISK)
         ours.ask_all(engine, HOST, rounds=2)
@@ -135,7 +133,7 @@ def live_ours_beside_stock(
     with started(result, model, *kinds) as (again, *second):
         for engine, tier in zip((again, *second), (RESTART, SHARED), strict=False):
             warm_up(ours, engine)
-            ours.ask_all(engine, tier, pushed_out=False)
+            ours.ask_all(engine, tier)
             time.sleep(SETTLE_S)
         ours.count([again, *second])
     ours.close()
@@ -153,11 +151,11 @@ def live_example(model: Path, folder: Path, amounts: Amounts, result: Result, sa
                 life.ask(engine, picture, COLD)
                 for _ in range(REPEATS):
                     life.ask(engine, picture, OWN)
-        life.ask_all(engine, DISK, rounds=3)
+        life.ask_all(engine, DISK, rounds=2)
         life.count([engine])
     with started(result, model, kind) as (engine,):
         warm_up(life, engine)
-        life.ask_all(engine, RESTART, pushed_out=False)
+        life.ask_all(engine, RESTART)
         life.count([engine])
     life.close()
 

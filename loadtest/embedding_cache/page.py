@@ -40,17 +40,17 @@ It took {result.took_s / 60:.0f} minutes; other programs had {result.others:.0%}
 {targets(result)}
 
 A checkpoint with Qwen3.5-9B's real vision tower (27 blocks, 1152 wide, {result.tower_bytes / 1e6:.0f} MB of
-seeded random weights) on the bundled model's small language model, so that the encoder is nearly all that a picture
-costs, on real vLLM on CPUs. What is measured is the time to first token of one request at a time, each with its
-picture's bytes and a prompt that begins like no other's (nothing of prefix caching). **On a GPU encoding takes tens
-of milliseconds: ratios are smaller there**, and what is saved is the GPU's time. An embedding is as wide as the
-language model, which is 256 here and 4096 in Qwen3.5-9B: {sizes}, a sixteenth of that model's.
+seeded random weights) on two layers of the bundled model's language model, so that the encoder is nearly all that a
+picture costs, on real vLLM on CPUs. What is measured is the time to first token of one request at a time, each with
+its picture's bytes and a prompt that begins like no other's (nothing of prefix caching). **On a GPU encoding takes
+tens of milliseconds: ratios are smaller there**, and what is saved is the GPU's time. An embedding is as wide as
+the language model, which is 256 here and 4096 in Qwen3.5-9B: {sizes}, a sixteenth of that model's.
 
 ## Time to first token
 
 Milliseconds: median (least-largest) of so many requests, and how many times faster than the subject's own cold
-median. "In vLLM's own memory" is vLLM's, whoever is plugged in: about one batch's worth of tokens. "On disk" is
-after it was emptied, as other pictures would in time; files are in the kernel's page cache. ECExampleConnector is
+median. "In vLLM's own memory" is vLLM's, whoever is plugged in: about one batch's worth of tokens. The other tiers
+are asked for more pictures in turn than that holds; files are in the kernel's page cache. ECExampleConnector is
 vLLM's own debugging connector: unbounded, unchecked, written in the forward path. Stock vLLM encodes again whatever
 has left its memory, on a second engine, and after a restart. "As many tokens of text" is a request without a
 picture: less than that no cache can make of one.
