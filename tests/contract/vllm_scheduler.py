@@ -194,7 +194,7 @@ class Engine:
             "most_of_one": max(self.workers[0].encoded.values(), default=0),
             "wrong": [wrong for worker in self.workers for wrong in worker.wrong],
             "pinned": half._lookups.figures.bytes_pinned,
-            "live": len(half._live),
+            "live": len(half._refusals),
             "in_flight": len(half._in_flight) + len(half._orders) + len(half._promised),
             "on": half.is_on,
             "errors": sum(reason == "error" for reason in self.finished.values()),

@@ -14,6 +14,7 @@ from server.engine.encoder_cache.entry import key_of
 from server.engine.encoder_cache.host_memory import Held
 from server.engine.encoder_cache.lookups import Lookups
 from server.engine.encoder_cache.outcomes import Outcome
+from server.engine.encoder_cache.refusals import Refusals
 from server.engine.encoder_cache.seen import Seen
 from server.engine.encoder_cache.stats import Tally
 from server.engine.encoder_cache.steps import NOTHING, Load, Setup, StepOrders, StepReport
@@ -87,20 +88,16 @@ class Scheduling:
         self._promised: dict[str, tuple[Load, Outcome]] = {}
         self._orders: dict[str, Load] = {}
         self._in_flight: dict[int, list[str]] = {}
-        self._live: dict[str, Request] = {}
-        self._spoilt: set[str] = set()
-        self._unavailable: set[str] = set()
         self._looking = False
+        self._refusals = Refusals()
         self.seen = Seen()
         self.tally = Tally()
 
     def ensure_available(self, request: Request, num_computed_tokens: int) -> bool:
         """False while a look-up for what the next step may need is under way, no longer than `wait_s` at a time."""
         self._asking = request
-        self._live[request.request_id] = request
+        self._refusals.follow(request)
         self.seen.asks(request)
-        if self._spoilt:
-            self._refuse_if_spoilt(request)
         if not self._open or not self._is_looking_for(request, num_computed_tokens):
             return True
         if self._has_waited(request.request_id, num_computed_tokens):
@@ -157,7 +154,7 @@ class Scheduling:
             if looking:
                 self._sleep(IDLE_S)
             return NOTHING
-        if self._ready and not self._orders:
+        if (self._ready or self._off) and not self._orders:
             return NOTHING
         self._step += 1
         loads, self._orders = tuple(self._orders.values()), {}
@@ -174,9 +171,7 @@ class Scheduling:
         for key in report.saved:
             self._lookups.saved(key)
         if report.failed:
-            self._spoilt.update(report.failed)
-            for request in self._live.values():
-                self._refuse_if_spoilt(request)
+            self._refusals.spoil(report.failed)
         if report.off:
             self.turn_off(report.off)
         elif report.step and not self._ready and not self._off:
@@ -187,14 +182,12 @@ class Scheduling:
     def finished(self, request: Request) -> None:
         name = request.request_id
         self.seen.finished(name)
-        self._live.pop(name, None)
+        self._refusals.finished(name)
         self._waits.pop(name, None)
-        self._unavailable.discard(name)
 
     def take_unavailable(self) -> set[str]:
         """Requests that vLLM must fail, since a worker could not load what they need. They may be asked again."""
-        taken, self._unavailable = self._unavailable, set()
-        return taken
+        return self._refusals.take()
 
     def turn_off(self, reason: str) -> None:
         """Nothing is promised any more; what was is still loaded."""
@@ -245,16 +238,8 @@ class Scheduling:
     def _let_go(self, identifier: str) -> None:
         """vLLM holds it no more, so what was wrong with it is over."""
         self._resident.discard(identifier)
-        if identifier in self._spoilt:
-            self._spoilt.discard(identifier)
-            self._unavailable.clear()
-            for request in self._live.values():
-                self._refuse_if_spoilt(request)
+        self._refusals.let_go(identifier)
 
     def _withdraw(self, identifier: str) -> None:
         if promise := self._promised.pop(identifier, None):
             self._lookups.unpin(promise[0].key, loaded=False)
-
-    def _refuse_if_spoilt(self, request: Request) -> None:
-        if any(feature.identifier in self._spoilt for feature in request.mm_features):
-            self._unavailable.add(request.request_id)

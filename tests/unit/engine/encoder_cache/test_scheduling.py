@@ -359,7 +359,5 @@ def test_nothing_is_kept_of_requests_that_are_over(scene: Scene) -> None:
         scene.schedule(request)
         scene.step(Output([f"p{n}"], {f"r{n}": 1}))
         scene.scheduling.finished(request)
-    private = vars(scene.scheduling)
-    assert {name: len(private[name]) for name in ("_live", "_resident", "_orders", "_in_flight", "_promised")} == {
-        "_live": 0, "_resident": 0, "_orders": 0, "_in_flight": 0, "_promised": 0,
-    }  # fmt: skip
+    kept = ("_refusals", "_resident", "_orders", "_in_flight", "_promised", "_waits")
+    assert {name: len(getattr(scene.scheduling, name)) for name in kept} == dict.fromkeys(kept, 0)
