@@ -41,7 +41,12 @@ def mark(root: str, namespace: str, key: str) -> None:
     """From now on, nothing computed before now is served under that key. Raises OSError."""
     folder = make_folders(root, short(namespace), FORGOTTEN)
     fresh = f"{folder}/{key}.{os.getpid()}-{secrets.token_hex(4)}.part"
-    os.close(os.open(fresh, WRITE_FLAGS, 0o600))
+    fd = os.open(fresh, WRITE_FLAGS, 0o600)
+    try:
+        now = time.time_ns()  # Embeddings are dated by this clock; a file system's own is behind it.
+        os.utime(fd, ns=(now, now))
+    finally:
+        os.close(fd)
     os.replace(fresh, mark_path(root, namespace, key))
 
 

@@ -48,9 +48,11 @@ class Loading:
         self._totals: dict[str, float] = {}
         self._next_s = 0.0
         self._watching = False
+        self._step_began_s = time.time()
 
     def start(self, orders: StepOrders, encoder_cache: dict[str, Any]) -> None:
         """Before the encoder runs and embeddings are gathered."""
+        self._step_began_s = time.time()
         if orders.setup is not None and self._view is None:
             self._set_up(orders.setup)
         if orders.step:
@@ -68,8 +70,8 @@ class Loading:
         if device_copies.name_of(tensor.dtype) not in ITEM_BYTES or tensor.dim() != 2:
             self._report.counts["errors|disk|shape"] += 1
             return
-        copy = device_copies.HostCopy(tensor)
-        if self._writer.behind.offer(key, lambda: self._embedding_of(key, copy), size):
+        copy, created_s = device_copies.HostCopy(tensor), self._step_began_s
+        if self._writer.behind.offer(key, lambda: self._embedding_of(key, copy, created_s), size):
             copy.start(self._stream)
 
     def report(self) -> StepReport | None:
@@ -145,11 +147,15 @@ class Loading:
         squeezed = buffer.to(self._device, non_blocking=True)
         return row_fp8.restore(squeezed, load.shape, device_copies.DTYPES[load.dtype])
 
-    def _embedding_of(self, key: str, copy: device_copies.HostCopy) -> Embedding:
-        """In the writing thread. Raises ValueError for what FP8 cannot hold."""
+    def _embedding_of(self, key: str, copy: device_copies.HostCopy, created_s: float) -> Embedding:
+        """In the writing thread. Raises ValueError for what FP8 cannot hold.
+
+        `created_s` is from before the encoder ran: a deletion since, be it while this waited to be written, is a
+        later one, and holds (`forgotten.py`).
+        """
         tensor = copy.wait()
         shape, dtype = tuple(tensor.shape), device_copies.name_of(tensor.dtype)
         kept = tensor if self._encoding == "raw" else row_fp8.squeeze(tensor)
         if kept is None:
             raise ValueError("inf or nan")
-        return Embedding(key, shape, dtype, self._encoding, device_copies.bytes_of(kept), time.time())
+        return Embedding(key, shape, dtype, self._encoding, device_copies.bytes_of(kept), created_s)

@@ -42,6 +42,15 @@ def test_a_write_that_began_before_does_not_bring_it_back(tmp_path: Path) -> Non
         assert tier.figures.failures == {}
 
 
+def test_a_mark_is_dated_by_the_clock_of_embeddings_to_the_microsecond(tmp_path: Path) -> None:
+    for number in range(20):
+        begun = time.time()
+        mark(str(tmp_path), NAMESPACE, key_of(str(number)))
+        marked = forgotten.marked_s(str(tmp_path), NAMESPACE, key_of(str(number)))
+        assert marked is not None
+        assert begun - 1e-6 <= marked - forgotten.CLOCKS_APART_S <= time.time() + 1e-6
+
+
 def test_what_a_killed_writer_published_after_the_deletion_is_never_served(tmp_path: Path) -> None:
     with folder_tier(tmp_path) as tier:
         header, payload = pack(embedding_of("cat"), NAMESPACE)
