@@ -132,9 +132,7 @@ class Engine:
                 raise EngineFailed(f"the engine did not start:\n{self.tail()}")
             time.sleep(0.2)
 
-    def stop(self) -> None:
-        """As on SIGTERM: what is still to be written is written."""
-        self.process.send_signal(signal.SIGINT)
+    def end(self) -> None:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_S)
         with suppress(ProcessLookupError):
@@ -177,7 +175,9 @@ def start_engines(model: Path, *kinds: Kind) -> Iterator[list[Engine]]:
             yield engines
         finally:
             for engine in engines:
-                engine.stop()
+                engine.process.send_signal(signal.SIGINT)  # what is still to be written is written
+            for engine in engines:
+                engine.end()
 
 
 def _start(model: Path, kind: Kind, stem: Path) -> Engine:

@@ -35,7 +35,7 @@ def make_page(result: Result) -> str:
     return f"""# Embeddings that are kept
 
 *Written by `make bench-cache`; every figure comes from that run. {result.date}, {result.machine}, {versions}.
-It took {result.took_s / 60:.0f} minutes; other programs had {result.others:.0%} of the machine's CPUs meanwhile.*
+It took {result.took_s / 60:.0f} minutes; before or after, others had {result.others:.0%} of the machine's CPUs.*
 
 {targets(result)}
 

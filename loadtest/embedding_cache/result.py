@@ -55,7 +55,8 @@ class Count:
 
 @dataclass(slots=True)
 class Result:
-    """Of one run. `others`: the part of the machine's CPUs that other programs had."""
+    """Of one run. `others`: the part of the machine's CPUs that other programs had before or after it,
+    whichever was more."""
 
     date: str
     machine: str
