@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 from tests.e2e.embedding_folder import CAPACITY, NAMES
 
+ENGINE_PYTHON = ROOT / ".venv" / "engine" / "bin" / "python"
 KILLS = 200
 
 
@@ -26,3 +27,10 @@ def test_200_writers_killed_at_random_points_leave_nothing_wrong_and_nothing_beh
     assert seen["parts"] == 0
     assert 0 < seen["held"] <= CAPACITY
     assert 0 < seen["found"] <= seen["entries"] < len(NAMES)
+
+
+def test_a_deletion_holds_for_what_waits_to_be_written_and_not_for_what_is_encoded_later(tmp_path: Path) -> None:
+    program = [ENGINE_PYTHON, "-m", "tests.e2e.save_and_forget", str(tmp_path / "folder")]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"before": False, "after": True}
