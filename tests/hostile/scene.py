@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.engines.client import FORGET
 from server.engines.client import PROBE as READY_PROBE
 from server.images.addresses import Network
 from tests.fakes.engine import FakeEngine
@@ -28,7 +29,8 @@ PROBE = {"model": "demo", "prompt": READY_PROBE, "max_tokens": 1}
 
 
 class WatchedEngine:
-    """The fake engine; `seen` holds the path and body of everything it was asked to do but the readiness probe."""
+    """The fake engine; `seen` holds the path and body of all that it was asked to do but what is the gateway's own:
+    the readiness probe, and names of pictures to be forgotten."""
 
     def __init__(self) -> None:
         self.fake = FakeEngine()
@@ -45,7 +47,7 @@ class WatchedEngine:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        if not is_probe(body):
+        if not is_probe(body) and not (scope["path"] == FORGET and are_names(body)):
             self.seen.append((scope["path"], body))
         whole = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -56,6 +58,13 @@ class WatchedEngine:
 
     def chats(self) -> list[dict[str, Any]]:
         return [json.loads(body) for _, body in self.seen]
+
+
+def are_names(body: bytes) -> bool:
+    """Of pictures, and nothing else: a deleted file's."""
+    said = json.loads(body)
+    names = said.pop("digests")
+    return not said and all(re.fullmatch("[0-9a-f]{64}", name) for name in names)
 
 
 def is_probe(body: bytes) -> bool:
