@@ -1,22 +1,19 @@
-"""Real vLLM with the embedding cache: which pictures its encoder runs for, and that answers stay what they were."""
+"""`fovea engine` with the embedding cache, as these tests start it, ask it and look into it."""
 
 import hashlib
 import re
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from demo.processes import Running, running
 from quantize.evaluate.suite import Item, SightSuite
-from server.engine.encoder_cache.entry import key_of
 from server.together import free_port
-from tests.conftest import DEMO_MODEL, ENGINE_START_S
+from tests.conftest import ENGINE_START_S
 
 SUITE = SightSuite(["attribute", "count", "spatial", "grid"], ["easy", "hard"], 3)
 ITEMS = [SUITE.item(key) for key in SUITE.keys]
@@ -107,90 +104,3 @@ class Engine:
             time.sleep(0.5)
             self.ask([], "?", 1)
         return found
-
-
-@pytest.fixture(scope="module")
-def engines(
-    quantized: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Engine, Engine]]:
-    """The BF16 checkpoint and its FP8 child, each with a folder of its own, and one that they share."""
-    folder = tmp_path_factory.mktemp("embeddings")
-    with ExitStack() as stack:
-        made = [
-            Engine(name, checkpoint, folder / name, folder / "shared", stack)
-            for name, checkpoint in (("bf16", DEMO_MODEL), ("fp8", quantized[0]))
-        ]
-        for each in made:
-            each.start()
-        for each in made:
-            each.wait()
-        yield made[0], made[1]
-
-
-def test_pictures_are_encoded_once_by_two_engines_and_over_a_restart_and_answers_stay_the_same(
-    engines: tuple[Engine, Engine],
-) -> None:
-    one, two = engines
-    cold = one.answers()
-    assert (one.encoded, one.found("disk"), one.found("shared")) == (NAMES, 0, 0)
-    assert one.answers() == cold
-    assert one.encoded == NAMES
-
-    wait_for_files(one.shared, NAMES)
-    warm = two.answers()
-    assert (two.encoded, two.found("shared")) == (0, NAMES)  # of another checkpoint, with the same tower
-    assert two.answers("-never-seen") == warm
-    assert two.encoded == NAMES
-
-    wait_for_files(one.kept, NAMES)
-    assert one.stop() == 0
-    spoil(one)
-    one.start()
-    one.wait()
-    assert one.answers() == cold
-    assert (one.encoded, one.found("disk")) == (SPOILT, NAMES - SPOILT)
-    assert one.errors("checksum") == SPOILT  # half of them in either folder
-    assert one.errors("truncated") == SPOILT
-
-    others = one.push_out()
-    assert one.answers() == cold
-    assert (one.encoded, one.found("host")) == (SPOILT + others, NAMES - SPOILT)
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(one.answer, ITEMS))
-    assert one.encoded == SPOILT + others
-
-
-def wait_for_files(folder: Path, count: int) -> None:
-    deadline = time.monotonic() + 30
-    while len(list(folder.rglob("*.emb"))) < count:
-        assert time.monotonic() < deadline, "what was encoded is not written"
-        time.sleep(0.2)
-
-
-def spoil(engine: Engine) -> None:
-    """A bit of each of some entries is flipped, or the end is cut off: wherever the engine could find them."""
-    for n, item in enumerate(ITEMS[:SPOILT]):
-        for folder in (engine.kept, engine.shared):
-            (path,) = folder.rglob(f"{key_of(name_of(item))}.emb")
-            data = bytearray(path.read_bytes())
-            data[-100] ^= 1
-            path.write_bytes(data if n % 2 else data[:-100])
-
-
-def test_of_two_ranks_both_load_and_one_writes(tmp_path: Path) -> None:
-    items = ITEMS[:8]
-    with ExitStack() as stack:
-        engine = Engine("two", DEMO_MODEL, tmp_path / "kept", tmp_path / "shared", stack, ranks=2)
-        engine.start()
-        engine.wait()
-        cold = engine.answers(items=items)
-        wait_for_files(engine.kept, len(items))
-        engine.push_out()
-        encoded = engine.encoded
-        assert engine.answers(items=items) == cold
-        assert (engine.encoded, engine.found("disk")) == (encoded, len(items))
-        engine.ask([], "?", 1)
-        assert engine.figure('reads_total{.*tier="host"') == 2 * len(items)
-        assert engine.figure('reads_total{.*tier="disk"') == len(items)
-        assert engine.stop() == 0
-        assert len(list(engine.kept.rglob("*.emb"))) == encoded
