@@ -8,6 +8,7 @@ from pathlib import Path
 from server.engine.encoder_cache.entry import key_of
 from tests.conftest import DEMO_MODEL
 from tests.e2e.embedding_cache.engine import ITEMS, NAMES, SPOILT, Engine, name_of
+from tests.e2e.embedding_cache.flipped import flip_one_bit
 
 
 def test_pictures_are_encoded_once_by_two_engines_and_over_a_restart_and_answers_stay_the_same(
@@ -41,6 +42,20 @@ def test_pictures_are_encoded_once_by_two_engines_and_over_a_restart_and_answers
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(one.answer, ITEMS))
     assert one.encoded == SPOILT + others
+
+
+def test_a_checkpoint_with_one_flipped_bit_in_its_tower_finds_nothing(
+    engines: tuple[Engine, Engine], tmp_path: Path
+) -> None:
+    one, _ = engines
+    items = ITEMS[:3]
+    one.answers(items=items)
+    with ExitStack() as stack:
+        flipped = Engine("flipped", flip_one_bit(tmp_path / "model"), one.kept, one.shared, stack)
+        flipped.start()
+        flipped.wait()
+        flipped.answers(items=items)
+        assert (flipped.encoded, flipped.found("disk"), flipped.found("shared")) == (len(items), 0, 0)
 
 
 def wait_for_files(folder: Path, count: int) -> None:
