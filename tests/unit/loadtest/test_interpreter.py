@@ -2,17 +2,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loadtest.peers.interpreter import ask, best_python, python_with
+from loadtest.peers.interpreter import best_python, measure, python_with
 
 
 def test_what_is_no_python_is_not_taken_for_one(tmp_path: Path) -> None:
     other = tmp_path / "python"
     other.write_text("#!/bin/sh\necho hello\n")
     other.chmod(0o755)
-    assert ask(other) is None
-    assert ask(tmp_path / "missing") is None
-    version, _ = ask(Path(sys.executable)) or ("", False)
+    assert measure(other) is None
+    assert measure(tmp_path / "missing") is None
+    version, took_s = measure(Path(sys.executable)) or ("", 0.0)
     assert version == sys.version.split()[0]
+    assert took_s > 0
 
 
 def test_the_one_that_is_used_has_just_the_packages_of_an_environment(tmp_path: Path) -> None:
