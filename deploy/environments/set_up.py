@@ -69,6 +69,11 @@ PROGRAMS = {
     "docker-registry": Program(
         "usr/bin/docker-registry", ("docker-registry",), "the test of push against a real registry"
     ),
+    # promtool and amtool come with them.
+    "prometheus": Program("usr/bin/prometheus", ("prometheus",), "tests of rules, alerts and dashboards"),
+    "prometheus-alertmanager": Program(
+        "usr/bin/prometheus-alertmanager", ("prometheus-alertmanager",), "tests of alerts and where they go"
+    ),
     "nginx": Program("usr/sbin/nginx", ("nginx",), "benchmark: nginx", named=True),
 }
 
