@@ -12,6 +12,7 @@ from server.engine.cache_options import (
     parse_duration,
     parse_size,
 )
+from server.errors import ConfigError
 
 FolderArgument = Annotated[
     str, typer.Option(metavar="DIR|off", help="Keep pictures' embeddings, in this folder beyond restarts.")
@@ -51,12 +52,27 @@ def make_options(
     folder: str,
     host_bytes: int | None,
     disk_bytes: int | None,
+    shared: str,
     shared_bytes: int | None,
     ttl_s: float | None,
     wait_s: float | None,
     compress: str | None,
 ) -> CacheOptions | None:
-    """None: no cache."""
-    if folder == OFF:
-        return None
-    return CacheOptions(folder, host_bytes, disk_bytes, shared_bytes, ttl_s, wait_s, compress)
+    """None: no cache. Raises ConfigError, rather than start without what something else given was meant for."""
+    if not folder:
+        raise ConfigError("--embedding-cache names no folder: give it one, or off.")
+    if folder != OFF:
+        return CacheOptions(folder, host_bytes, disk_bytes, shared_bytes, ttl_s, wait_s, compress)
+    others = {
+        "--embedding-cache-host": host_bytes,
+        "--embedding-cache-disk": disk_bytes,
+        f"--embedding-cache-shared (or {SHARED_VARIABLE})": shared or None,
+        "--embedding-cache-shared-size": shared_bytes,
+        "--embedding-cache-ttl": ttl_s,
+        "--embedding-cache-wait": wait_s,
+        "--embedding-cache-compress": compress,
+    }
+    for name, value in others.items():
+        if value is not None:
+            raise ConfigError(f"{name} has no effect without --embedding-cache DIR: add that, or leave this out.")
+    return None

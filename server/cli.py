@@ -88,20 +88,21 @@ def engine(
 
     vLLM is looked for in FOVEA_ENGINE_PYTHON, this environment, then the project's engine environment.
     """
-    cache = make_options(
-        embedding_cache,
-        embedding_cache_host,
-        embedding_cache_disk,
-        embedding_cache_shared_size,
-        embedding_cache_ttl,
-        embedding_cache_wait,
-        embedding_cache_compress,
-    )
     environ = os.environ | ({SHARED_VARIABLE: embedding_cache_shared} if embedding_cache_shared else {})
-    launch = Launch(model, name or default_name(model), host, port, tuple(context.args), grace, drain, cache)
     try:
+        cache = make_options(
+            embedding_cache,
+            embedding_cache_host,
+            embedding_cache_disk,
+            embedding_cache_shared,
+            embedding_cache_shared_size,
+            embedding_cache_ttl,
+            embedding_cache_wait,
+            embedding_cache_compress,
+        )
+        launch = Launch(model, name or default_name(model), host, port, tuple(context.args), grace, drain, cache)
         code = run_engine(launch, environ, lambda line: say(f"fovea engine: {line}"))
-    except LaunchError as problem:
+    except (ConfigError, LaunchError) as problem:
         refuse(str(problem))
     sys.exit(code)
 

@@ -85,6 +85,17 @@ def fake_python(folder: Path) -> Path:
     return script
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [(("--embedding-cache-disk", "1GiB"), "has no effect without --embedding-cache DIR")],
+)
+def test_up_ends_with_what_its_engine_refuses(options: tuple[str, ...], sentence: str) -> None:
+    done = run("server", "up", "--model", str(DEMO_MODEL), "--port", str(free_port()), *options)
+    assert done.returncode == 2
+    (said,) = (line for line in done.stdout.splitlines() if line.startswith("engine"))
+    assert sentence in said
+
+
 @pytest.mark.parametrize("killed", [None, "engine", "gateway"])
 def test_up_ends_as_a_whole(killed: str | None, tmp_path: Path) -> None:
     """Ctrl-C stops everything with code 0; whichever half dies takes the other along, with a code that says so.
