@@ -16,7 +16,7 @@ demo:  ## quantize the bundled model, serve it, ask about five pictures
 	@$(GATEWAY)/python -m demo.run
 
 test: setup  ## run every test, real vLLM included
-	$(GATEWAY)/pytest
+	$(GATEWAY)/python -m tests.whole_run
 
 test-unit:  ## the tests that need no engine, in seconds
 	@$(SET_UP) gateway

@@ -11,11 +11,14 @@ from server.api.surface import Surface
 from server.api.usage import read_usage
 from server.domain import IMAGE_CACHE, Answer
 from server.drain import Drain
-from server.errors import DeadlineExceeded, EngineError, GatewayError
+from server.engines.refusal import read_error, refusal
+from server.errors import GatewayError
 from server.record import current_record
 
 END_OF_EVENT = b"\n\n"
 USAGE = b'"usage"'
+# vLLM's word for a failure inside a stream. No model can write it: inside JSON its quotes would be escaped.
+ENGINE_ERROR = b'data: {"error":'
 EVENTS = "text/event-stream"
 Headers = list[tuple[bytes, bytes]]
 
@@ -80,9 +83,16 @@ async def send_frames(
                 frame = whole + end
                 if not frame:
                     continue
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
+            broken = engine_error(frame, answer.engine) if cuts and ENGINE_ERROR in frame else None
+            if broken is not None:
+                before, end, _ = frame[: frame.find(ENGINE_ERROR)].rpartition(END_OF_EVENT)
+                frame = before + end
+            if frame:
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
             events += frame.count(END_OF_EVENT)
             answer.events = events
+            if broken is not None:
+                raise broken
             if USAGE in frame:
                 counted = frame
             # Callers hang up as soon as they have read this, which is not leaving early.
@@ -91,7 +101,7 @@ async def send_frames(
         if begun:
             await send({"type": "http.response.body", "body": begun, "more_body": True})
         on_end()
-    except (EngineError, DeadlineExceeded, asyncio.CancelledError) as problem:
+    except (GatewayError, asyncio.CancelledError) as problem:
         if isinstance(problem, GatewayError):
             failure = problem
         elif drain.over and cuts:
@@ -105,6 +115,14 @@ async def send_frames(
         note_usage(counted)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
     return failure
+
+
+def engine_error(events: bytes, engine: str) -> GatewayError:
+    """What an engine says inside a stream: its status is its code. Told as where it refuses at once."""
+    at = events.find(ENGINE_ERROR)
+    told = events[at : events.find(END_OF_EVENT, at)].removeprefix(b"data: ")
+    code = read_error(told).get("code")
+    return refusal(engine, code if isinstance(code, int) else 500, told)
 
 
 def note_usage(told: bytes) -> None:

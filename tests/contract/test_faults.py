@@ -181,6 +181,30 @@ def test_an_engine_that_dies_mid_stream_ends_it_with_an_error_event(engine: Fake
     assert "[DONE]" not in answer.text
 
 
+@pytest.mark.parametrize("frames", [0, 2])
+def test_an_engine_that_says_inside_a_stream_that_it_failed_is_told_in_our_words(
+    engine: FakeEngine, url: str, frames: int
+) -> None:
+    """As vLLM does when its core dies: an event that tells of its insides, and an end as of a whole answer."""
+    engine.die_after, engine.says_in_stream, engine.says = frames, 500, "EngineCore of /srv/secret died"
+    answer = httpx2.post(url + CHAT, json=chat(stream=True))
+    events = answer.text.strip().split("\n\n")
+    assert orjson.loads(events[-1].removeprefix("data: "))["error"]["code"] == "engine_failed"
+    assert len(events) == frames + 1
+    assert "secret" not in answer.text
+    assert metric(url, 'fovea_requests_total{code="engine_failed",model="demo",route="chat",status="502"}') == 1
+
+
+def test_what_an_engine_says_inside_a_stream_of_the_request_itself_is_told_with_a_code(
+    engine: FakeEngine, url: str
+) -> None:
+    engine.die_after, engine.says_in_stream, engine.says = 2, 400, "the grammar cannot be met"
+    answer = httpx2.post(url + CHAT, json=chat(stream=True))
+    told = orjson.loads(answer.text.strip().split("\n\n")[-1].removeprefix("data: "))["error"]
+    assert (told["message"], told["code"]) == (engine.says, "rejected_by_engine")
+    assert metric(url, "fovea_engine_ejections_total") == 0
+
+
 def test_a_gateway_without_engines_is_alive_but_not_ready() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

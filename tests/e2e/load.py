@@ -57,7 +57,10 @@ def outcome_of(status: int, body: bytes, engine: str, stream: bool) -> Outcome:
     if events[-1:] != ["[DONE]"]:
         last: dict[str, Any] = json.loads(events[-1]) if events else {}
         return Outcome("failed", engine, last["error"]["code"]) if "error" in last else Outcome("cut", engine)
-    reasons = [choice["finish_reason"] for event in events[:-1] for choice in json.loads(event)["choices"]]
+    chunks = [json.loads(event) for event in events[:-1]]
+    if "error" in chunks[-1]:
+        return Outcome("failed", engine, chunks[-1]["error"]["code"])
+    reasons = [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]]
     return Outcome(ending(next(filter(None, reasons), "")), engine)
 
 
@@ -94,9 +97,11 @@ class Load:
             thread.join()
 
     def _ask(self, number: int) -> None:
+        """Every second caller streams, and each asks about all pictures."""
+        stream = number % 2 == 0
         with httpx2.Client(timeout=60) as http:
             while not self._over.is_set():
-                outcome = ask(http, self.model, number, stream=number % 2 == 0, urls=tuple(self.urls))
+                outcome = ask(http, self.model, number, stream, urls=tuple(self.urls))
                 self.outcomes.append(outcome)
                 number += 5
 

@@ -38,10 +38,11 @@ LEFT = Response(status_code=499)
 
 class FakeEngine:
     """Knobs: `fail` is a status, told with the words `says` (of a whole chat, once its work is done, where it
-    `fails_late`), `die_after` a number of frames, `pause_s` the time a
-    token takes, `endless` a stream of large frames without end, `tells` what /metrics says, `cards` what /v1/models
-    does; while `go` is not set, whole answers wait, and streams behind their first event. `processed` are the names
-    of pictures that may come without bytes, which it learns where it `keeps` them."""
+    `fails_late`), `die_after` a number of frames, `says_in_stream` the code of an error that is told there
+    instead, as vLLM does, `pause_s` the time a token takes, `endless` a stream of large frames without end,
+    `tells` what /metrics says, `cards` what /v1/models does; while `go` is not set, whole answers wait, and
+    streams behind their first event. `processed` are the names of pictures that may come without bytes, which
+    it learns where it `keeps` them."""
 
     def __init__(self, model: str = "demo", context: int = 4096) -> None:
         self.model = model
@@ -53,6 +54,7 @@ class FakeEngine:
         self.fails_late = False
         self.says = "the engine says no"
         self.die_after: int | None = None
+        self.says_in_stream: int | None = None
         self.pause_s = 0.0
         self.endless = False
         self.endless_frames = 0
@@ -183,7 +185,12 @@ class FakeEngine:
                 yield f": {'x' * 50_000}\n\n"
             for count, event in enumerate(events):
                 if self.die_after is not None and count >= self.die_after:
-                    raise RuntimeError("the fake engine dies as it was told to")
+                    if self.says_in_stream is None:
+                        raise RuntimeError("the fake engine dies as it was told to")
+                    told = {"message": self.says, "type": "Error", "param": None, "code": self.says_in_stream}
+                    yield f"data: {json.dumps({'error': told})}\n\n"
+                    yield "data: [DONE]\n\n"
+                    return
                 await asyncio.sleep(self.pause_s)
                 yield event
                 await self._go()

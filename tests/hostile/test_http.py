@@ -179,7 +179,7 @@ def test_nor_does_a_line_break_now_and_then_between_two_requests(scene: Scene) -
 
 def test_who_does_not_read_its_answer_is_cut_off(scene: Scene) -> None:
     """Its place at the engine and its connection come back."""
-    scene.engine.fake.endless = True
+    cancelled, scene.engine.fake.endless = scene.engine.fake.cancelled, True
     body = json.dumps(chat(text_part("hi"), stream=True)).encode()
     try:
         with socket.socket() as connection:
@@ -190,6 +190,7 @@ def test_who_does_not_read_its_answer_is_cut_off(scene: Scene) -> None:
             wait_until(lambda: scene.metric("fovea_requests_in_flight") == 0, "the request holds on", 20)
         running = 'fovea_engine_requests_running{engine="engine-0"}'
         wait_until(lambda: scene.metric(running) == 0, "the engine goes on")
+        wait_until(lambda: scene.engine.fake.cancelled > cancelled, "the engine's stream goes on")
         sent = scene.engine.fake.endless_frames
         time.sleep(0.3)
         assert scene.engine.fake.endless_frames == sent > 0
