@@ -57,11 +57,15 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * SECONDS[match[2]]
 
 
+def folder_path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
 def transfer_config(options: CacheOptions) -> str:
     """For vLLM's --ec-transfer-config."""
     told = {name: value for name, value in asdict(options).items() if value is not None}
     if "folder" in told:
-        told["folder"] = str(Path(told["folder"]).expanduser().absolute())
+        told["folder"] = str(folder_path(told["folder"]))
     return json.dumps({
         "ec_connector": CONNECTOR,
         "ec_connector_module_path": MODULE,

@@ -46,6 +46,11 @@ def test_help_says_what_can_be_set(command: tuple[str, ...], word: str) -> None:
         (("server", "engine", "--model", "/none"), {}, "it has no config.json"),
         (("server", "up", "--model", "/none"), {}, "it has no config.json"),
         (("server", "engine", "--model", str(DEMO_MODEL)), {"FOVEA_ENGINE_PYTHON": "/bin/false"}, "has no vLLM"),
+        (
+            ("server", "engine", "--model", str(DEMO_MODEL), "--embedding-cache", "/proc/nothing"),
+            {"FOVEA_ENGINE_PYTHON": "/bin/false"},
+            "cannot keep embeddings in /proc/nothing (No such file or directory)",
+        ),
         (("server", "gateway"), {}, "no engine is named"),
         (("server", "gateway", "--engine", "localhost:8000"), {}, "is not a URL like http://"),
         (("server", "gateway", "--engine", "http://x"), {"FOVEA_TYPO": "1"}, "FOVEA_TYPO is not a setting"),
@@ -87,7 +92,10 @@ def fake_python(folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [(("--embedding-cache-disk", "1GiB"), "has no effect without --embedding-cache DIR")],
+    [
+        (("--embedding-cache-disk", "1GiB"), "has no effect without --embedding-cache DIR"),
+        (("--embedding-cache", "/proc/nothing"), "cannot keep embeddings in /proc/nothing"),
+    ],
 )
 def test_up_ends_with_what_its_engine_refuses(options: tuple[str, ...], sentence: str) -> None:
     done = run("server", "up", "--model", str(DEMO_MODEL), "--port", str(free_port()), *options)

@@ -1,5 +1,7 @@
 """Folder tiers, and embeddings that say whose they are, for the tests of everything in a folder."""
 
+import os
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,3 +60,34 @@ def files(root: Path, pattern: str = "*.emb") -> list[Path]:
 
 def bytes_in(root: Path) -> int:
     return sum(path.stat().st_size for path in (*files(root), *files(root, "*.part")))
+
+
+@contextmanager
+def as_somebody_else(root: Path) -> Iterator[None]:
+    """Root may read everything, so it becomes nobody; others take their own rights away."""
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+        return
+    folders = [root / NAMESPACE[:16], root]
+    for folder in folders:
+        folder.chmod(0)
+    try:
+        yield
+    finally:
+        for folder in reversed(folders):
+            folder.chmod(0o700)
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """The kernel refuses what is longer, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

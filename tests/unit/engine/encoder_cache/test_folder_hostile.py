@@ -1,11 +1,9 @@
 """Whatever lies where an entry should be is a miss that is counted, and never raises."""
 
 import os
-import resource
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,11 +16,13 @@ from server.engine.encoder_cache.folder_tier import FolderTier
 from tests.unit.engine.encoder_cache.folders import (
     NAMESPACE,
     OTHER,
+    as_somebody_else,
     embedding_of,
     files,
     folder_tier,
     has,
     put,
+    room_for,
     size_of,
 )
 
@@ -225,26 +225,6 @@ def test_what_is_no_key_is_a_miss(tier: FolderTier, key: str) -> None:
     assert tier.forget(key)
 
 
-@contextmanager
-def as_somebody_else(root: Path) -> Iterator[None]:
-    """Root may read everything, so it becomes nobody; others take their own rights away."""
-    if os.geteuid() == 0:
-        os.seteuid(65534)
-        try:
-            yield
-        finally:
-            os.seteuid(0)
-        return
-    folders = [root / NAMESPACE[:16], root]
-    for folder in folders:
-        folder.chmod(0)
-    try:
-        yield
-    finally:
-        for folder in reversed(folders):
-            folder.chmod(0o700)
-
-
 def test_a_folder_that_is_not_ours_is_misses_and_refused_writes(tier: FolderTier, tmp_path: Path) -> None:
     assert put(tier, "cat")
     with as_somebody_else(tmp_path):
@@ -279,13 +259,9 @@ def test_a_full_disk_refuses_writes_and_serves_what_it_has(tmp_path: Path) -> No
 
 
 def test_a_quota_refuses_writes_and_leaves_nothing_behind(tier: FolderTier, tmp_path: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_of(4), hard))
-    try:
+    with room_for(size_of(4)):
         assert put(tier, "small")
         assert not put(tier, "large", rows=8)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert tier.figures.failures == {"full": 1}
     assert files(tmp_path, "*.part") == []
     assert has(tier, "small")
