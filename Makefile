@@ -3,7 +3,7 @@ PYTHON ?= python3
 GATEWAY := .venv/gateway/bin
 SET_UP := $(PYTHON) deploy/environments/set_up.py
 
-.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-cache train clean
+.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-cache train dashboards clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -52,6 +52,10 @@ bench-cache:  ## time to first token with embeddings from each tier, beside stoc
 
 train: setup  ## train the bundled model anew into build/demo-model (2.3 hours on two cores; resumable)
 	.venv/quantize/bin/python -m demo.training.train build/demo-model
+
+dashboards:  ## write Grafana's dashboards anew: deploy/grafana/json/
+	@$(SET_UP) gateway
+	$(GATEWAY)/python -m deploy.grafana.generate
 
 clean:  ## remove the environments and everything built
 	rm -rf .venv build dist
