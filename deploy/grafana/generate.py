@@ -6,12 +6,14 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from deploy.grafana.board import Board
+from deploy.grafana.dashboards.capacity import CAPACITY_BOARD
 from deploy.grafana.dashboards.engines import ENGINES
 from deploy.grafana.dashboards.images import IMAGES
+from deploy.grafana.dashboards.quantization import QUANTIZATION
 from deploy.grafana.dashboards.service import SERVICE
 
 OUT = Path(__file__).parent / "json"
-BOARDS = (SERVICE, IMAGES, ENGINES)
+BOARDS = (SERVICE, IMAGES, ENGINES, CAPACITY_BOARD, QUANTIZATION)
 
 
 def written(board: Board) -> str:
