@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 import uvicorn
 
-from server import cli_cache, cli_keys, cli_warm
+from server import cli_cache, cli_keys, cli_top, cli_warm
 from server.app import make_app, make_server_options
 from server.cache_arguments import (
     CompressArgument,
@@ -58,6 +58,7 @@ app = typer.Typer(
 
 app.add_typer(cli_keys.app, name="keys")
 app.command()(cli_warm.warm)
+app.command()(cli_top.top)
 app.add_typer(cli_cache.app, name="cache")
 
 ModelOption = Annotated[str, typer.Option("--model", help="Checkpoint folder (or hub id) to serve.")]
