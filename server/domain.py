@@ -18,6 +18,8 @@ PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 # Where an engine had a picture's embedding from, the costliest first; `hit-gpu`: it was in vLLM's own memory.
 ImageCache = Literal["miss", "hit-shared", "hit-disk", "hit-host", "hit-gpu"]
 IMAGE_CACHE: tuple[ImageCache, ...] = get_args(ImageCache)
+# Of everybody, where no keys are asked for.
+ANONYMOUS_NAME = "anonymous"
 # What a tenant may be called. It stands in logs, in cache keys and in paths of stores.
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:|=+-]{0,127}")
 TENANT_RULE = "letters, digits and . _ @ : | = + -, at most 128, a letter or digit first"

@@ -1,6 +1,7 @@
 """Every metric of the gateway, declared in one place. Label values are bounded: models are those we serve."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Literal
 
 from prometheus_client import (
@@ -12,8 +13,10 @@ from prometheus_client import (
     generate_latest,
 )
 
-from server.domain import IMAGE_CACHE
+from server.domain import ANONYMOUS_NAME, IMAGE_CACHE
+from server.label_classes import LabelClasses
 from server.loop_counter import LoopCounter
+from server.loop_gauge import LoopGauge
 from server.loop_histogram import LoopHistogram
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of use to nobody here
@@ -21,6 +24,11 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 STORE_SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 BYTES = tuple(float(4**n * 1024) for n in range(9))
+# Between two reads of a stream.
+GAPS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
+# Of work on one image: a header is read in a tenth of a millisecond, a raster drawn in a tenth of a second.
+STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+PIXELS = tuple(float(4**n * 1024) for n in range(1, 9))
 TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
@@ -40,7 +48,16 @@ ACROSS_WORKERS: Mapping[str, Literal["sum", "min", "max"]] = {
     "fovea_admission_capacity_tokens": "sum",
     "fovea_admission_capacity_places": "sum",
     "fovea_admission_brake": "max",
+    "fovea_engine_kv_cache_usage_ratio": "max",
+    "fovea_engine_requests_waiting": "max",
+    "fovea_engine_state": "max",  # each of them that some worker sees
+    "fovea_build_info": "max",
 }
+# Tenants that metrics tell of by their names, and models; all others share a few classes.
+MOST_TENANTS = 50
+MOST_MODELS = 256
+# Who has no name here: no keys are asked for, or the request's was not known.
+NO_TENANT = "-"
 
 
 class Metrics:
@@ -49,7 +66,13 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
-        self.requests = LoopCounter("fovea_requests", "Requests answered", ["route", "model", "status", "code"], r)
+        self.requests = LoopCounter(
+            "fovea_requests", "Requests answered", ["route", "model", "status", "code", "tenant"], r
+        )
+        self.tenants = LabelClasses(MOST_TENANTS)
+        self.models = LabelClasses(MOST_MODELS)
+        build = Gauge("fovea_build_info", "1; the label says which version this is", ["version"], registry=r)
+        build.labels(version("fovea")).set(1)
         self.in_flight = 0
         in_flight = Gauge("fovea_requests_in_flight", "Requests being handled", registry=r)
         in_flight.set_function(lambda: self.in_flight)
@@ -64,6 +87,12 @@ class Metrics:
             "Time spent waiting for admission, by those who had to",
             ["model", "priority"],
             buckets=SECONDS,
+            registry=r,
+        )
+        self.deadline_misses = Counter(
+            "fovea_admission_deadline_misses",
+            "Requests that waited for admission until their time was over, or came when it was",
+            ["model", "priority"],
             registry=r,
         )
         self.held_tokens = Gauge(
@@ -98,6 +127,9 @@ class Metrics:
             SECONDS,
             r,
         )
+        self.inter_token = LoopHistogram(
+            "fovea_inter_token_seconds", "Between two reads of a stream from its engine", ["model"], GAPS, r
+        )
         self.images = LoopCounter(
             "fovea_images", "Images accepted, by where they came from", ["source", "format"], r
         )
@@ -126,6 +158,21 @@ class Metrics:
         )
         self.image_cache = {each: cache.labels(each) for each in IMAGE_CACHE}
         self.image_bytes = LoopHistogram("fovea_image_bytes", "Size of accepted images", [], BYTES, r).labels()
+        self.image_pixels = LoopHistogram(
+            "fovea_image_pixels", "Width x height of accepted images", [], PIXELS, r
+        ).labels()
+        self._image_stages = LoopHistogram(
+            "fovea_image_stage_seconds",
+            "Time of one stage of an image, waits for a thread left out: fetch (from its host, failures as well), "
+            "check, digest, decode (where engines are sent a rendition)",
+            ["stage"],
+            STAGE_SECONDS,
+            r,
+        )
+        stages = ("fetch", "check", "digest", "decode")
+        self.fetch_seconds, self.check_seconds, self.digest_seconds, self.decode_seconds = map(
+            self._image_stages.labels, stages
+        )
         self.image_tokens = LoopHistogram(
             "fovea_image_tokens", "Tokens that a request's images take", [], TOKENS, r
         ).labels()
@@ -227,6 +274,29 @@ class Metrics:
             "fovea_identity_keys_fetched_seconds", "Unix time of the last that came whole", registry=r
         )
         self.engine_ready = Gauge("fovea_engine_ready", "1 where the engine answers", ["engine"], registry=r)
+        self.engine_state = LoopGauge(
+            "fovea_engine_state",
+            "1 for the state that the engine is in: ready, starting (not proved yet), ejected (put out for "
+            "failing), unhealthy (/health is not 200: it is stopping, or dead), unreachable",
+            ["engine", "state"],
+            r,
+        )
+        self.engine_kv_usage = LoopGauge(
+            "fovea_engine_kv_cache_usage_ratio",
+            "Part of the KV cache in use, as the engine last told",
+            ["engine"],
+            r,
+        )
+        self.engine_waiting = LoopGauge(
+            "fovea_engine_requests_waiting", "Requests waiting inside the engine, as it last told", ["engine"], r
+        )
+        self.affinity = LoopCounter(
+            "fovea_affinity",
+            "Requests with pictures, by the engine they were sent to first: home (the one that their first picture "
+            "belongs to), spilled (another: home was full or out), none (there is one engine only)",
+            ["outcome"],
+            r,
+        )
         self.engine_running = Gauge(
             "fovea_engine_requests_running",
             "Requests sent to the engine and not finished",
@@ -234,7 +304,12 @@ class Metrics:
             registry=r,
         )
 
+    def tenant(self, name: str) -> str:
+        """The label for a tenant's name, or for a request's that has none."""
+        return NO_TENANT if not name or name == ANONYMOUS_NAME else self.tenants.of(name)
+
     def count_tokens(self, model: str, prompt: int, completion: int) -> None:
+        model = self.models.of(model)
         self.tokens.add((model, "prompt"), max(0, prompt))
         self.tokens.add((model, "completion"), max(0, completion))
 

@@ -11,11 +11,11 @@ from typing import Protocol
 from server.admission.credentials import Headers, read_credential
 from server.admission.grant import Grant
 from server.admission.limits.allowances import Allowances, Changes
-from server.domain import KeyScope, Tenant
+from server.domain import ANONYMOUS_NAME, KeyScope, Tenant
 from server.errors import InsufficientScope, Unauthenticated
 from server.record import current_record
 
-ANONYMOUS = Tenant("anonymous")
+ANONYMOUS = Tenant(ANONYMOUS_NAME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from server.errors import (
     WrongMethod,
 )
 from server.estimate import Estimator
+from server.loop_histogram import Series
 from server.loop_turns import LoopTurns
 from server.memory import ByteBudget, Holding
 from server.metrics import Metrics
@@ -160,7 +161,9 @@ class CompletionEndpoint:
             if started and told.whole is not None:
                 raise EngineError(f"{told.engine} answered a stream in one piece.")
             account.answering = True
-            failure = await send_answer(told, surface, request_id, send, account.end, self._drain, started)
+            failure = await send_answer(
+                told, surface, request_id, send, account.end, self._drain, account.gaps(), started
+            )
             answer.failure = account.failure = failure
 
         await self._pipeline.answer(request, tenant, terms, request_id, holding, deliver)
@@ -175,7 +178,7 @@ class Account:
         self._pool = pool
         self._began: float | None = None
         self.model = ""
-        self._model_is_known = False
+        self._label = ""
         self.answering = self.complete = False
         self.failure: GatewayError | None = None
 
@@ -187,6 +190,10 @@ class Account:
             took_s = time.perf_counter() - self._began
             self._metrics.first_token.labels(self._route, self._known_model()).observe(took_s)
 
+    def gaps(self) -> Series:
+        """What tells how long a stream's reads are apart."""
+        return self._metrics.inter_token.labels(self._known_model())
+
     def end(self) -> None:
         self.complete = True
 
@@ -197,15 +204,16 @@ class Account:
         metrics, route, model = self._metrics, self._route, self._known_model()
         metrics.in_flight -= 1
         record = current_record()
+        tenant = metrics.tenant(record.tenant)
         record.route, record.model = route, model
         if problem is None and self.failure is None:
-            metrics.requests.add((route, model, "200", ""))
+            metrics.requests.add((route, model, "200", "", tenant))
             if self._began is not None:
                 metrics.duration.labels(route, model).observe(time.perf_counter() - self._began)
             return
         status, code = self._outcome(problem)
         record.code = code
-        metrics.requests.add((route, model, status, code))
+        metrics.requests.add((route, model, status, code, tenant))
 
     def _outcome(self, problem: BaseException | None) -> tuple[str, str]:
         """Status and code, as metrics and log lines tell them."""
@@ -222,9 +230,9 @@ class Account:
 
     def _known_model(self) -> str:
         """A label that callers cannot multiply."""
-        if not self._model_is_known:
-            self._model_is_known = self.model != "" and self.model in self._pool.models()
-        return self.model if self._model_is_known else "unknown"
+        if not self._label and self.model and self.model in self._pool.models():
+            self._label = self._metrics.models.of(self.model)
+        return self._label or "unknown"
 
 
 def make_routes(keys: KeyRing, pool: EnginePool) -> list[BaseRoute]:

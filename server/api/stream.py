@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from time import perf_counter
 
 from starlette.types import Send
 
@@ -13,6 +14,7 @@ from server.domain import IMAGE_CACHE, Answer
 from server.drain import Drain
 from server.engines.refusal import read_error, refusal
 from server.errors import GatewayError
+from server.loop_histogram import Series
 from server.record import current_record
 
 END_OF_EVENT = b"\n\n"
@@ -30,9 +32,11 @@ async def send_answer(
     send: Send,
     on_end: Callable[[], None],
     drain: Drain,
+    gaps: Series,
     started: bool = False,
 ) -> GatewayError | None:
     """Send status, headers (unless `started`) and every frame; call `on_end` once the caller has all that it needs.
+    `gaps` observes the time between two reads.
 
     An engine that fails after the first byte ends the stream with an error event, never silently, and so does a
     gateway that stops: that error is returned for the account, since the status has gone out already.
@@ -43,7 +47,7 @@ async def send_answer(
         if not started:
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         async with aclosing(answer.frames):
-            return await send_frames(answer, surface, request_id, send, on_end, drain)
+            return await send_frames(answer, surface, request_id, send, on_end, drain, gaps)
     headers.append((b"content-length", b"%d" % len(answer.whole)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.whole, "more_body": False})
@@ -68,15 +72,26 @@ def headers_of(answer: Answer) -> Headers:
 
 
 async def send_frames(
-    answer: Answer, surface: Surface, request_id: str, send: Send, on_end: Callable[[], None], drain: Drain
+    answer: Answer,
+    surface: Surface,
+    request_id: str,
+    send: Send,
+    on_end: Callable[[], None],
+    drain: Drain,
+    gaps: Series,
 ) -> GatewayError | None:
     """Every read of the engine's in one write; of streams cut where events end: an event of ours must not land
     inside one."""
     cuts = answer.media_type.startswith(EVENTS)
     failure: GatewayError | None = None
     events, begun, counted = 0, b"", b""
+    last = 0.0
     try:
         async for came in answer.frames:
+            now = perf_counter()
+            if last:
+                gaps.observe(now - last)
+            last = now
             frame = came
             if cuts and (begun or not came.endswith(END_OF_EVENT)):
                 whole, end, begun = (begun + came).rpartition(END_OF_EVENT)

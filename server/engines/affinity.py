@@ -35,6 +35,12 @@ def make_seed(name: str) -> int:
     return int(blake3(name.encode()).hexdigest()[:HASH_HEX], 16) | 1
 
 
+def home(digest: str, engines: Sequence[E]) -> E:
+    """The most preferred of at least one engine, whatever its load."""
+    key = int(digest[:HASH_HEX], 16)
+    return max(engines, key=lambda engine: key * engine.seed & MASK)
+
+
 def pick(digest: str, engines: Sequence[E]) -> E:
     """The most preferred of at least one engine whose load stays within 1.25 x its share of all load.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from time import monotonic
+from typing import Literal
 
 import orjson
 
@@ -20,6 +21,8 @@ from server.errors import EngineError
 from server.loop_turns import LoopTurns
 from server.permit import Permit
 
+# What /health says, or that nothing does.
+Reached = Literal["healthy", "unhealthy", "unreachable"]
 PATHS: Mapping[Route, str] = {
     "chat": "/v1/chat/completions",
     "completions": "/v1/completions",
@@ -65,12 +68,12 @@ class EngineClient:
     async def close(self) -> None:
         self._http.close()
 
-    async def is_healthy(self) -> bool:
+    async def health(self) -> Reached:
         try:
             status, _ = await self.get("/health", self._timeouts.connect_s, MOST_PROBE_BYTES)
         except EngineError:
-            return False
-        return status == 200
+            return "unreachable"
+        return "healthy" if status == 200 else "unhealthy"
 
     async def models(self) -> dict[str, Card]:
         """What it says that it serves, bases before adapters. Raises EngineError."""

@@ -2,14 +2,19 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
+from typing import Literal, get_args
 
 from server.engines.affinity import make_seed
 from server.engines.capacity import EngineReport
 from server.engines.cards import Card
-from server.engines.client import EngineClient
+from server.engines.client import EngineClient, Reached
 from server.engines.health import Health
 from server.engines.held import HeldImages
 from server.metrics import Metrics
+
+EngineState = Literal["ready", "starting", "ejected", "unhealthy", "unreachable"]
+ENGINE_STATES: tuple[EngineState, ...] = get_args(EngineState)
 
 
 class Engine:
@@ -28,6 +33,7 @@ class Engine:
         "left",
         "models",
         "name",
+        "reached",
         "report",
         "running",
         "seed",
@@ -44,6 +50,7 @@ class Engine:
         self.running = 0
         self.share = 1.0
         self.models: Mapping[str, Card] = {}
+        self.reached: Reached = "healthy"
         self.report: EngineReport | None = None
         self.left = False
         self.doubt: asyncio.Task[None] | None = None
@@ -58,6 +65,15 @@ class Engine:
         """What one request can have of its KV cache; None where it does not tell."""
         return None if self.report is None else self.report.most_tokens
 
+    @property
+    def state(self) -> EngineState:
+        """In a word: why it is not ready, where it is not."""
+        if self.ready:
+            return "ready"
+        if self.reached != "healthy":
+            return self.reached
+        return "ejected" if self.health.is_ejected else "starting"
+
     def put_out(self, *, at_fault: bool) -> None:
         """No requests until it has proved itself again; it may be another process by then."""
         self.health.put_out(at_fault=at_fault)
@@ -69,9 +85,20 @@ class Engine:
         metrics.engine_ready.labels(self.name).set_function(lambda: float(self.ready))
         metrics.engine_running.labels(self.name).set_function(lambda: float(self.running))
         metrics.engine_ejections.labels(self.name)
+        metrics.engine_kv_usage.show((self.name,), lambda: None if self.report is None else self.report.kv_usage)
+        metrics.engine_waiting.show((self.name,), lambda: None if self.report is None else self.report.waiting)
+        for state in ENGINE_STATES:
+            metrics.engine_state.show((self.name, state), partial(self._is, state))
+
+    def _is(self, state: EngineState) -> float:
+        return float(self.state == state)
 
     def hide(self, metrics: Metrics) -> None:
         """Nothing of an engine that is gone stays in the metrics."""
         metrics.engine_ready.remove(self.name)
         metrics.engine_running.remove(self.name)
         metrics.engine_ejections.remove(self.name)
+        metrics.engine_kv_usage.hide((self.name,))
+        metrics.engine_waiting.hide((self.name,))
+        for state in ENGINE_STATES:
+            metrics.engine_state.hide((self.name, state))

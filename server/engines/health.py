@@ -28,11 +28,11 @@ class HealthRules:
 
 
 class Health:
-    """Of one engine. `is_in` is changed by `prove` and `put_out` alone."""
+    """Of one engine. `is_in` is changed by `prove` and `put_out` alone; `is_ejected`: it is out for its faults."""
 
     __slots__ = (
         "_bad", "_clock", "_good", "_in_a_row", "_old_bad", "_old_good", "_outs", "_proved_at", "_rules", "_until",
-        "_window_began", "is_in",
+        "_window_began", "is_ejected", "is_in",
     )  # fmt: skip
 
     _in_a_row: int
@@ -45,7 +45,7 @@ class Health:
     def __init__(self, rules: HealthRules, clock: Callable[[], float] = time.monotonic) -> None:
         self._rules = rules
         self._clock = clock
-        self.is_in = False
+        self.is_in = self.is_ejected = False
         self._outs = 0
         self._until = self._proved_at = 0.0
         self._forget_answers()
@@ -71,7 +71,7 @@ class Health:
     def prove(self) -> None:
         """It has answered a generation."""
         if not self.is_in:
-            self.is_in = True
+            self.is_in, self.is_ejected = True, False
             self._proved_at = self._clock()
             self._forget_answers()
 
@@ -80,6 +80,7 @@ class Health:
 
         The first time costs nothing but that proof: whatever has failed may be back by now.
         """
+        self.is_ejected = at_fault
         if not self.is_in:
             return
         self.is_in = False

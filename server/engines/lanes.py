@@ -3,21 +3,26 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import log
+from typing import Literal
 
 from blake3 import blake3
 
-from server.engines.affinity import HASH_HEX, MASK, pick
+from server.engines.affinity import HASH_HEX, MASK, home, pick
 from server.engines.engine import Engine
 from server.engines.group import Group
+
+Affinity = Literal["home", "spilled", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """The engines of one group that can answer for one model; at least one."""
+    """The engines of one group that can answer for one model; at least one. `members` are all that serve it, ready
+    or not."""
 
     weight: float
     seed: int
     engines: tuple[Engine, ...]
+    members: tuple[Engine, ...]
 
 
 class Lanes:
@@ -45,7 +50,7 @@ class Lanes:
                 serving.setdefault(name, []).extend(engines)
                 ready = tuple(each for each in engines if each.ready)
                 if ready:
-                    lanes.setdefault(name, []).append(Lane(group.weight, group.seed, ready))
+                    lanes.setdefault(name, []).append(Lane(group.weight, group.seed, ready, tuple(engines)))
         self._lanes = {name: tuple(each) for name, each in lanes.items()}
         self.most_tokens = {name: most_tokens(engines) for name, engines in serving.items()}
         for alias, name in self._aliases.items():
@@ -66,8 +71,14 @@ class Lanes:
             lanes = tuple(without(lanes, tried))
         if not lanes:
             return None
-        lane = lanes[0] if len(lanes) == 1 else pick_lane(model, tenant, lanes)
-        return pick(digest, lane.engines)
+        return pick(digest, lane_of(model, tenant, lanes).engines)
+
+    def affinity(self, model: str, tenant: str, digest: str, chosen: Engine) -> Affinity:
+        """Whether the picture went to the engine that it belongs to, among all of its group, ready or not."""
+        members = lane_of(model, tenant, self._lanes[model]).members
+        if len(members) == 1:
+            return "none"
+        return "home" if home(digest, members) is chosen else "spilled"
 
 
 def most_tokens(engines: Iterable[Engine]) -> int | None:
@@ -81,7 +92,11 @@ def without(lanes: Iterable[Lane], tried: frozenset[Engine]) -> Iterable[Lane]:
     for lane in lanes:
         left = tuple(engine for engine in lane.engines if engine not in tried)
         if left:
-            yield Lane(lane.weight, lane.seed, left)
+            yield Lane(lane.weight, lane.seed, left, lane.members)
+
+
+def lane_of(model: str, tenant: str, lanes: tuple[Lane, ...]) -> Lane:
+    return lanes[0] if len(lanes) == 1 else pick_lane(model, tenant, lanes)
 
 
 def pick_lane(model: str, tenant: str, lanes: tuple[Lane, ...]) -> Lane:

@@ -210,7 +210,8 @@ class EnginePool:
     async def _check(self, group: Group, engine: Engine) -> None:
         """Health and models at every look, as adapters come and go; a generation where it has to prove itself."""
         was, had, held = engine.ready, engine.models, engine.most_tokens
-        if not await engine.client.is_healthy():
+        engine.reached = await engine.client.health()
+        if engine.reached != "healthy":
             engine.put_out(at_fault=False)
         elif engine.ready or engine.health.may_be_asked:
             try:

@@ -51,6 +51,8 @@ class Relay:
         engine = self._choose()
         if engine is None:
             raise NoEngineReady(f"No engine that serves '{self._request.model}' is ready.", retry_after_s=5)
+        if self._request.slots:
+            self._count_affinity(engine)
         try:
             return await self._send(engine)
         except TotalTimeout:
@@ -75,6 +77,10 @@ class Relay:
     def _choose(self, tried: frozenset[Engine] = frozenset()) -> Engine | None:
         request = self._request
         return self._pool.lanes.choose(request.model, request.tenant, request.affinity, tried)
+
+    def _count_affinity(self, engine: Engine) -> None:
+        request, pool = self._request, self._pool
+        pool.metrics.affinity.add((pool.lanes.affinity(request.model, request.tenant, request.affinity, engine),))
 
     async def _send(self, engine: Engine) -> Answer:
         request, held = self._request, engine.held

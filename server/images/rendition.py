@@ -6,7 +6,8 @@ Turned, put on white and resized in the order and to the size that vLLM itself w
 
 import io
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
 
 from PIL import Image, ImageOps
 
@@ -42,13 +43,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """Bytes for an engine; (width, height) in pixels. `lossy` where a PNG would have been too large."""
+    """Bytes for an engine; (width, height) in pixels. `lossy` where a PNG would have been too large; `took_s`
+    is what it took to make."""
 
     data: bytes
     media_type: str
     width: int
     height: int
     lossy: bool = False
+    took_s: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ def render(data: bytes, kind: Format, plan: Plan, max_bytes: int) -> Rendition:
     `max_bytes`, and what was a JPEG, of which losing nothing more would cost more than it is worth. Raises
     ImageError, ImageTooLarge.
     """
+    began = time.perf_counter()
     try:
         with open_image(data, frozenset({kind})) as image:
             if kind == "jpeg" and image.mode in PHOTOGRAPHS and plan.size is not None:
@@ -112,7 +116,7 @@ def render(data: bytes, kind: Format, plan: Plan, max_bytes: int) -> Rendition:
         raise ImageTooLarge(
             f"The image has more than {max_bytes} bytes once it is decoded and encoded for the engine."
         )
-    return made
+    return replace(made, took_s=time.perf_counter() - began)
 
 
 def redraw(image: Image.Image, kind: Format, plan: Plan, max_bytes: int) -> Rendition:

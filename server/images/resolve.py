@@ -51,6 +51,18 @@ class Totals:
     pixels: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What an image is, its digest, what becomes of it, its base64 where it stays as it is, and what that took."""
+
+    seen: InspectedImage
+    digest: str
+    plan: Plan
+    encoded: bytes | memoryview
+    check_s: float
+    digest_s: float
+
+
 class ImageResolver:
     """Images reach an engine through here or not at all: `checks` reads headers, `decodes` makes rasters."""
 
@@ -101,20 +113,28 @@ class ImageResolver:
         try:
             origin, data = await self._read(source, tenant, owner, holding)
             if source.inline is not None and is_looked_at_in_no_time(data):  # a thread would cost more
-                seen, digest, plan, encoded = self._check(source, data, owner)
+                checked = self._check(source, data, owner)
             else:
-                seen, digest, plan, encoded = await self._checks.run(lambda: self._check(source, data, owner))
+                checked = await self._checks.run(lambda: self._check(source, data, owner))
+            seen = checked.seen
             self._add(totals, len(data), seen)
-            if plan.notes:
-                image = await self._bring_down(data, seen, digest, plan, owner, holding)
+            if checked.plan.notes:
+                image = await self._bring_down(data, checked, owner, holding)
             else:
-                image = LoadedImage(digest, seen.media_type, seen.width, seen.height, encoded)
+                image = LoadedImage(checked.digest, seen.media_type, seen.width, seen.height, checked.encoded)
         except ImageError as problem:
             raise problem.at(source.path) from problem
-        self._metrics.images.add((origin, seen.format))
-        self._metrics.image_bytes.observe(len(data))
-        self._metrics.image_seconds.labels(origin).observe(time.perf_counter() - began)
+        self._count(origin, len(data), checked, time.perf_counter() - began)
         return image
+
+    def _count(self, origin: str, size: int, checked: Checked, took_s: float) -> None:
+        metrics, seen = self._metrics, checked.seen
+        metrics.images.add((origin, seen.format))
+        metrics.image_bytes.observe(size)
+        metrics.image_pixels.observe(seen.width * seen.height)
+        metrics.check_seconds.observe(checked.check_s)
+        metrics.digest_seconds.observe(checked.digest_s)
+        metrics.image_seconds.labels(origin).observe(took_s)
 
     async def _read(
         self, source: ImageSource, tenant: Tenant, owner: str | None, holding: Holding
@@ -156,16 +176,18 @@ class ImageResolver:
             self._cache.forget(name)
         return names
 
-    def _check(
-        self, source: ImageSource, data: bytes, owner: str | None
-    ) -> tuple[InspectedImage, str, Plan, bytes | memoryview]:
-        """What it is, its digest, what becomes of it, and its base64 where it stays as it is."""
+    def _check(self, source: ImageSource, data: bytes, owner: str | None) -> Checked:
+        """Often in a thread, where nothing may be counted: the times are for who can."""
+        began = time.perf_counter()
         seen = inspect_image(data, self._limits.header)
         plan = make_plan(seen, source.detail, self._budgets)
-        if plan.notes:
-            return seen, identify(data, owner), plan, b""
-        encoded = source.inline.encoded if source.inline is not None else pybase64.b64encode(data)
-        return seen, identify(data, owner), plan, encoded
+        inspected = time.perf_counter()
+        digest = identify(data, owner)
+        ended = time.perf_counter()
+        encoded: bytes | memoryview = b""
+        if not plan.notes:
+            encoded = source.inline.encoded if source.inline is not None else pybase64.b64encode(data)
+        return Checked(seen, digest, plan, encoded, inspected - began, ended - inspected)
 
     def _add(self, totals: Totals, count: int, seen: InspectedImage) -> None:
         totals.bytes += count
@@ -179,14 +201,14 @@ class ImageResolver:
                 f"The request's images have more than {self._limits.max_request_pixels} pixels in all."
             )
 
-    async def _bring_down(
-        self, data: bytes, seen: InspectedImage, digest: str, plan: Plan, owner: str | None, holding: Holding
-    ) -> LoadedImage:
+    async def _bring_down(self, data: bytes, checked: Checked, owner: str | None, holding: Holding) -> LoadedImage:
         """The rendition that is planned, made once; engines see other pixels, so it has an identity of its own."""
-        identity = identify_rendition(digest, plan.name, owner)
+        plan = checked.plan
+        identity = identify_rendition(checked.digest, plan.name, owner)
         made = self._cache.get(identity)
         if made is None:
-            made = await self._decodes.run(lambda: render(data, seen.format, plan, self._limits.max_bytes))
+            made = await self._decodes.run(lambda: render(data, checked.seen.format, plan, self._limits.max_bytes))
+            self._metrics.decode_seconds.observe(made.took_s)
             self._cache.put(identity, made)
         notes = (*plan.notes, "lossy") if made.lossy else plan.notes
         for note in notes:

@@ -93,11 +93,14 @@ class SharedFetches:
         return flight
 
     async def _fly(self, key: Key, kept: Kept | None, holding: Holding) -> bytes:
+        began = time.perf_counter()
         try:
             fetched = await self._fetcher.fetch(key[1], kept.validators if kept else Validators(), holding)
         except Exception:
             self._count("failed")
             raise
+        finally:
+            self._metrics.fetch_seconds.observe(time.perf_counter() - began)
         if fetched.data is None and kept is not None:
             self._count("revalidated")
             data = kept.data

@@ -192,7 +192,8 @@ def test_an_engine_that_says_inside_a_stream_that_it_failed_is_told_in_our_words
     assert orjson.loads(events[-1].removeprefix("data: "))["error"]["code"] == "engine_failed"
     assert len(events) == frames + 1
     assert "secret" not in answer.text
-    assert metric(url, 'fovea_requests_total{code="engine_failed",model="demo",route="chat",status="502"}') == 1
+    labels = 'code="engine_failed",model="demo",route="chat",status="502",tenant="-"'
+    assert metric(url, f"fovea_requests_total{{{labels}}}") == 1
 
 
 def test_what_an_engine_says_inside_a_stream_of_the_request_itself_is_told_with_a_code(
@@ -245,7 +246,7 @@ async def test_a_caller_that_hangs_up_after_the_last_event_has_not_left(engine: 
             async for line in answer.aiter_lines():
                 if line == "data: [DONE]":
                     break
-    sample = 'fovea_requests_total{code="",model="demo",route="chat",status="200"}'
+    sample = 'fovea_requests_total{code="",model="demo",route="chat",status="200",tenant="-"}'
     await asyncio.to_thread(wait_until, lambda: metric(url, sample) == 20)
     assert metric(url, "fovea_requests_cancelled_total") == 0
 

@@ -80,7 +80,7 @@ def test_what_fails_after_the_status_is_the_streams_last_event(scene: Scene, pat
     last = orjson.loads(answer.text.rstrip("\n").rpartition("data: ")[2])
     assert last["error"]["code"] == "waited_too_long"
     route = path.rpartition("/")[2].replace("completions", "chat")
-    labels = f'code="waited_too_long",model="demo",route="{route}",status="429"'
+    labels = f'code="waited_too_long",model="demo",route="{route}",status="429",tenant="-"'
     assert metric(scene.url, f"fovea_requests_total{{{labels}}}") == 1
 
 

@@ -173,4 +173,7 @@ def test_bad_json_other_methods_and_other_paths_too(target: Target) -> None:
 def test_messages_have_a_label_of_their_own_in_metrics(target: Target) -> None:
     ask(target)
     metrics = target.http.get("/metrics").text
-    assert f'fovea_requests_total{{code="",model="{target.model}",route="messages",status="200"}}' in metrics
+    assert (
+        f'fovea_requests_total{{code="",model="{target.model}",route="messages",status="200",tenant="-"}}'
+        in metrics
+    )

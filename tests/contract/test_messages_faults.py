@@ -94,7 +94,12 @@ def test_an_engine_that_dies_mid_stream_ends_it_with_an_error_event(engine: Fake
     assert answer.status_code == 200
     assert types(events) == ["message_start", "start", "delta", "error"]
     assert (events[-1]["error"]["type"], events[-1]["error"]["code"]) == ("api_error", "engine_failed")
-    assert metric(url, 'fovea_requests_total{code="engine_failed",model="demo",route="messages",status="502"}') == 1
+    assert (
+        metric(
+            url, 'fovea_requests_total{code="engine_failed",model="demo",route="messages",status="502",tenant="-"}'
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -133,7 +138,7 @@ async def test_a_caller_that_hangs_up_after_the_last_event_has_not_left(engine: 
             async for line in answer.aiter_lines():
                 if line == 'data: {"type":"message_stop"}':
                     break
-    sample = 'fovea_requests_total{code="",model="demo",route="messages",status="200"}'
+    sample = 'fovea_requests_total{code="",model="demo",route="messages",status="200",tenant="-"}'
     await asyncio.to_thread(wait_until, lambda: metric(url, sample) == 20)
     assert metric(url, "fovea_requests_cancelled_total") == 0
 

@@ -256,7 +256,7 @@ def test_an_alias_is_listed_and_engines_are_called_by_their_own_names() -> None:
         assert listed["gpt-4o"]["max_model_len"] == 4096
         answer = ask(url, model="gpt-4o")
         assert answer.json()["model"] == engine.chats[0]["model"] == "demo-fp8"
-        sample = 'fovea_requests_total{code="",model="gpt-4o",route="chat",status="200"}'
+        sample = 'fovea_requests_total{code="",model="gpt-4o",route="chat",status="200",tenant="-"}'
         assert metric(url, sample) == 1
 
 

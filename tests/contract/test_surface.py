@@ -81,7 +81,7 @@ def test_health_and_metrics_answer(target: Target) -> None:
     assert target.http.get("/health/live").status_code == 200
     assert target.http.get("/health/ready").status_code == 200
     metrics = target.http.get("/metrics").text
-    assert f'fovea_requests_total{{code="",model="{target.model}",route="chat",status="200"}}' in metrics
+    assert f'fovea_requests_total{{code="",model="{target.model}",route="chat",status="200",tenant="-"}}' in metrics
     assert 'fovea_engine_ready{engine="engine-0"} 1.0' in metrics
 
 

@@ -130,7 +130,7 @@ async def test_a_caller_that_hangs_up_after_the_response_has_not_left(engine: Fa
             async for line in answer.aiter_lines():
                 if line.startswith("data: ") and '"response.completed"' in line:
                     break
-    sample = 'fovea_requests_total{code="",model="demo",route="responses",status="200"}'
+    sample = 'fovea_requests_total{code="",model="demo",route="responses",status="200",tenant="-"}'
     await asyncio.to_thread(wait_until, lambda: metric(url, sample) == 20)
     assert metric(url, "fovea_requests_cancelled_total") == 0
 

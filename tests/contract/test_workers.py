@@ -22,7 +22,7 @@ from tests.fakes.serve import serving
 from tests.pictures import chat, text_part
 
 CHAT = "/v1/chat/completions"
-ANSWERED = 'fovea_requests_total{code="",model="demo",route="chat",status="200"}'
+ANSWERED = 'fovea_requests_total{code="",model="demo",route="chat",status="200",tenant="-"}'
 
 
 @dataclass(frozen=True)

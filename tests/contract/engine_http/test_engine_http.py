@@ -110,7 +110,7 @@ async def test_what_stands_in_an_engines_url_goes_with_every_request() -> None:
         url = engine.url.replace("http://", "http://me:p%40ss@") + "/at/engines/"
         async with client(url) as to:
             await ask(to)
-            await to.is_healthy()
+            await to.health()
     assert [head.split(b"\r\n")[0] for head in engine.heads] == [
         b"POST /at/engines/v1/chat/completions HTTP/1.1",
         b"GET /at/engines/health HTTP/1.1",
@@ -501,7 +501,7 @@ async def test_probes_read_what_they_ask_for() -> None:
                 await caller.say(HELLO)
 
     async with engine_and_client(script) as (engine, to):
-        assert await to.is_healthy()
+        assert await to.health() == "healthy"
         assert {name: card.context for name, card in (await to.models()).items()} == {"demo": 4096}
         assert await to.can_answer("demo")
         assert len(engine.callers) == 1
@@ -510,7 +510,7 @@ async def test_probes_read_what_they_ask_for() -> None:
 @pytest.mark.parametrize("said", [b"", b"noise", b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n"])
 async def test_probes_of_a_broken_engine_say_so(said: bytes) -> None:
     async with engine_and_client(saying_once(said)) as (_, to):
-        assert not await to.is_healthy()
+        assert await to.health() != "healthy"
         assert not await to.can_answer("demo")
 
 
@@ -521,7 +521,7 @@ async def test_nobody_there() -> None:
             async with client(f"http://{host}:{unused.getsockname()[1]}") as to:
                 with pytest.raises(EngineUnreachable):
                     await ask(to)
-                assert not await to.is_healthy()
+                assert await to.health() != "healthy"
     async with client("http://no-such-engine.invalid:8000") as to:
         with pytest.raises(EngineUnreachable):
             await ask(to)

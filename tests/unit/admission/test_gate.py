@@ -7,7 +7,7 @@ import pytest
 
 from server.admission.brake import Load
 from server.admission.gate import Admission, Gate
-from server.domain import Cost, Priority, Tenant, Terms
+from server.domain import PRIORITIES, Cost, Priority, Tenant, Terms
 from server.errors import DeadlineExceeded, QueueFull, WaitedTooLong, WaitTooLong
 from server.metrics import Metrics
 from server.permit import PermitMisused
@@ -251,6 +251,22 @@ def test_waits_are_measured_of_those_who_had_to(loop: VirtualLoop) -> None:
         for p in ("standard", "batch")
     }
     assert found == {"standard": 0, "batch": 1}
+
+
+def test_who_waits_in_vain_or_comes_too_late_is_counted_and_nobody_else(loop: VirtualLoop) -> None:
+    metrics = Metrics()
+    gate = make_gate(loop.time, places=1, metrics=metrics)
+    enter(loop, gate)
+    in_time = enter(loop, gate)
+    for priority in ("batch", "batch", "interactive"):
+        enter(loop, gate, priority=priority, deadline=loop.time() + 0.5)
+    enter(loop, gate, deadline=loop.time() - 1)
+    loop.run(in_time)
+    name = "fovea_admission_deadline_misses_total"
+    found = [
+        metrics.registry.get_sample_value(name, {"model": "demo", "priority": priority}) for priority in PRIORITIES
+    ]
+    assert found == [1, 1, 2]
 
 
 def test_where_nobody_waits_a_request_costs_few_steps() -> None:

@@ -13,6 +13,7 @@ from server.api.surface import Surface
 from server.domain import Answer, ParsedRequest
 from server.drain import Drain
 from server.errors import EngineError
+from server.loop_histogram import Series
 
 CHAT = b'data: {"n":1}\n\n'
 EVENT = b'event: response.output_text.delta\ndata: {"delta":"event: response.completed"}\n\n'
@@ -51,6 +52,7 @@ async def relay(
     dies: bool = False,
     kind: str = "text/event-stream",
     whole: bytes | None = None,
+    gaps: Series | None = None,
 ) -> Caller:
     async def engine() -> AsyncGenerator[bytes, None]:
         for frame in frames:
@@ -60,7 +62,7 @@ async def relay(
 
     caller = Caller()
     answer = Answer(200, kind, "engine-0", engine(), whole=whole)
-    failure = await send_answer(answer, surface, "req-1", caller.send, caller.end, Drain())
+    failure = await send_answer(answer, surface, "req-1", caller.send, caller.end, Drain(), gaps or Series((1.0,)))
     assert (failure is not None) == dies
     return caller
 
@@ -110,7 +112,9 @@ async def test_a_stream_that_is_cut_off_says_so_and_nothing_else_does(kind: str,
         await asyncio.Event().wait()
 
     sending = asyncio.create_task(
-        send_answer(Answer(200, kind, "engine-0", engine()), CHATS, "req-1", caller.send, caller.end, drain)
+        send_answer(
+            Answer(200, kind, "engine-0", engine()), CHATS, "req-1", caller.send, caller.end, drain, Series((1.0,))
+        )
     )
     while not caller.frames:
         await asyncio.sleep(0)
@@ -137,3 +141,17 @@ async def test_an_answer_in_one_piece_goes_out_under_its_length(whole: bytes) ->
 
 async def test_a_streams_length_is_not_told() -> None:
     assert b"content-length" not in (await relay(CHATS, CHAT)).headers
+
+
+@pytest.mark.parametrize(("frames", "seen"), [((), 0), ((CHAT,), 0), ((CHAT, CHAT + CHAT, CHAT), 2)])
+async def test_the_time_between_two_reads_is_observed(frames: tuple[bytes, ...], seen: int) -> None:
+    gaps = Series((1e9,))
+    await relay(CHATS, *frames, gaps=gaps)
+    assert gaps.counts == [seen, 0]
+    assert (gaps.sum > 0) == (seen > 0)
+
+
+async def test_an_answer_in_one_piece_has_no_gaps() -> None:
+    gaps = Series((1e9,))
+    await relay(CHATS, kind="application/json", whole=b"{}", gaps=gaps)
+    assert gaps.counts == [0, 0]

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-from server.engines.affinity import make_seed, pick
+from server.engines.affinity import home, make_seed, pick
 
 KEYS = [blake3(f"picture-{i}".encode()).hexdigest() for i in range(2000)]
 
@@ -72,3 +72,12 @@ def test_an_engine_with_a_small_share_gets_little_of_a_full_load_but_something_o
 
 def test_one_engine_takes_everything() -> None:
     assert {pick(key, make_engines(1)).name for key in KEYS[:5]} == {"http://10.0.0.0:8000"}
+
+
+def test_the_home_of_a_picture_is_where_it_goes_while_nobody_is_busy_and_stays_so() -> None:
+    engines = make_engines()
+    homes = [home(key, engines) for key in KEYS]
+    assert homes == [pick(key, engines) for key in KEYS]
+    engines[0].running = 1000
+    assert homes == [home(key, engines) for key in KEYS]
+    assert any(pick(key, engines) is not home(key, engines) for key in KEYS)

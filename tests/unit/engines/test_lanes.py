@@ -139,3 +139,25 @@ def test_names_of_engines_never_show_where_they_are() -> None:
     names = {group.name_of(f"http://10.0.0.{i}:8000") for i in range(2)}
     assert len(names) == 2
     assert all(re.fullmatch(r"one-[0-9a-f]{8}", name) for name in names)
+
+
+def test_a_picture_is_at_home_where_it_belongs_and_spilled_elsewhere_also_while_that_is_out() -> None:
+    group = make_group("engine", 3, "demo")
+    lanes = make_lanes(group)
+    at_home = lanes.choose("demo", "ann", DIGESTS[0])
+    assert at_home is not None
+    others = [each for each in group.engines.values() if each is not at_home]
+    assert lanes.affinity("demo", "ann", DIGESTS[0], at_home) == "home"
+    assert [lanes.affinity("demo", "ann", DIGESTS[0], each) for each in others] == ["spilled"] * 2
+    at_home.health.put_out(at_fault=True)
+    lanes.remake()
+    chosen = lanes.choose("demo", "ann", DIGESTS[0])
+    assert chosen in others
+    assert lanes.affinity("demo", "ann", DIGESTS[0], chosen) == "spilled"
+
+
+def test_of_one_engine_there_is_nothing_to_tell() -> None:
+    lanes = make_lanes(make_group("engine", 1, "demo"))
+    chosen = lanes.choose("demo", "ann", DIGESTS[0])
+    assert chosen is not None
+    assert lanes.affinity("demo", "ann", DIGESTS[0], chosen) == "none"

@@ -6,6 +6,7 @@ import pytest
 
 from server.engines.capacity import EngineReport
 from server.engines.cards import Card
+from server.engines.client import Reached
 from server.engines.engine import Engine
 from server.engines.group import Group
 from server.engines.pool import EnginePool
@@ -23,10 +24,11 @@ class Client:
     def __init__(self) -> None:
         self.meanwhile: Callable[[], None] = lambda: None
         self.probes = 0
+        self.says: Reached = "healthy"
         self.told = EngineReport(0, 0)
 
-    async def is_healthy(self) -> bool:
-        return True
+    async def health(self) -> Reached:
+        return self.says
 
     async def models(self) -> Mapping[str, Card]:
         self.meanwhile()
@@ -88,3 +90,45 @@ async def test_memory_that_has_changed_is_known_at_the_next_look() -> None:
         scene.client.told = EngineReport(0, 0, most_tokens=tokens)
         await scene.look()
         assert scene.pool.most_tokens_of("demo") == tokens
+
+
+async def test_an_engine_is_in_one_state_and_metrics_say_which() -> None:
+    scene = Scene()
+    scene.engine.show(scene.pool.metrics)
+
+    def told() -> list[str]:
+        (family,) = scene.pool.metrics.engine_state.collect()
+        assert {each.labels["engine"] for each in family.samples} == {"engine-0"}
+        return [each.labels["state"] for each in family.samples if each.value]
+
+    assert told() == ["ready"]
+    scene.pool.suspect(scene.engine)
+    assert told() == ["ejected"]
+    for scene.client.says in ("unreachable", "unhealthy"):
+        await scene.look()
+        assert told() == [scene.client.says]
+    scene.client.says = "healthy"
+    scene.client.meanwhile = lambda: seen.extend(told())
+    seen: list[str] = []
+    await scene.look()
+    assert (seen, told()) == (["starting"], ["ready"])
+    scene.engine.hide(scene.pool.metrics)
+    assert [family.samples for family in scene.pool.metrics.engine_state.collect()] == [[]]
+
+
+async def test_what_an_engine_told_last_of_its_memory_and_queue_is_shown_once_it_has_told() -> None:
+    scene = Scene()
+    metrics = scene.pool.metrics
+    scene.engine.show(metrics)
+
+    def told() -> list[float]:
+        families = [*metrics.engine_kv_usage.collect(), *metrics.engine_waiting.collect()]
+        return [each.value for family in families for each in family.samples]
+
+    assert told() == []
+    scene.client.told = EngineReport(4, 7)
+    await scene.look()
+    assert told() == [7]
+    scene.client.told = EngineReport(4, 0, kv_usage=0.25)
+    await scene.look()
+    assert told() == [0.25, 0]

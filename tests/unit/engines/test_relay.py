@@ -5,7 +5,7 @@ from types import TracebackType
 import pytest
 from blake3 import blake3
 
-from server.domain import Answer, Cost, ReadyRequest
+from server.domain import Answer, Cost, MediaSlot, ReadyRequest
 from server.engines.engine import Engine
 from server.engines.pool import EnginePool
 from server.engines.refusal import EngineAnsweredBadly, EngineOverloaded, EngineRefused
@@ -66,14 +66,15 @@ class Scene:
         for engine, client in zip(self.engines, self.clients, strict=True):
             engine.client = client  # type: ignore[assignment]
 
-    def request(self) -> ReadyRequest:
-        return ReadyRequest("chat", "demo", False, COST, blake3(b"x").hexdigest(), (b"{}",), {}, "ann")
+    def request(self, *slots: MediaSlot) -> ReadyRequest:
+        digest = blake3(b"x").hexdigest()
+        return ReadyRequest("chat", "demo", False, COST, digest, (b"{}",), {}, "ann", slots=slots)
 
-    async def ask(self) -> str:
+    async def ask(self, *slots: MediaSlot) -> str:
         """The engine's name, or the code of the failure."""
         permit = issue(COST)
         try:
-            async with self.pool.relay(self.request(), permit) as answer:
+            async with self.pool.relay(self.request(*slots), permit) as answer:
                 assert sum(engine.running for engine in self.engines) == 1
                 return answer.engine
         except GatewayError as problem:
@@ -155,3 +156,14 @@ async def test_a_permit_is_spent_even_where_no_engine_is_ready() -> None:
             pass
     with pytest.raises(PermitMisused):
         permit.use()
+
+
+async def test_requests_with_pictures_are_counted_once_by_whether_they_went_home() -> None:
+    scene, slot = Scene(2), MediaSlot("d", 0, 0, 0, 1)
+    await scene.ask()
+    await scene.ask(slot)
+    scene.clients[0].fails = EngineUnreachable("nobody there")
+    await scene.ask(slot)  # sent home first, and found nobody there
+    await scene.ask(slot)
+    counted = {tuple(each.labels.values()): each.value for each in scene.metrics.affinity.collect()[0].samples}
+    assert counted == {("home",): 2, ("spilled",): 1}

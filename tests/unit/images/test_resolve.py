@@ -248,3 +248,16 @@ async def test_a_file_that_has_become_too_large_for_the_settings_is_refused() ->
     with pytest.raises(ImageTooLarge) as caught:
         await one(Scene(max_bytes=len(picture()) - 1), "file-1")
     assert caught.value.param == "messages[0]"
+
+
+async def test_pixels_and_the_time_of_each_stage_are_counted_where_there_was_such_a_stage() -> None:
+    scene = Scene()
+    metrics = scene.metrics
+    await scene.resolve(SMALL, LARGE, LARGE)
+    assert metrics.image_pixels.sum == 64 * 48 + 2 * 600 * 400
+    stages = metrics.check_seconds, metrics.digest_seconds, metrics.decode_seconds
+    assert [sum(stage.counts) for stage in stages] == [3, 3, scene.decodes.runs]
+    assert all(stage.sum > 0 for stage in stages)
+    with pytest.raises(UnsupportedImage):
+        await scene.resolve(data_url(b"nothing"))
+    assert (sum(metrics.image_pixels.counts), sum(metrics.check_seconds.counts)) == (3, 3)

@@ -75,6 +75,7 @@ async def test_a_hundred_requests_for_one_url_fetch_it_once() -> None:
     assert set(await asyncio.gather(*tasks)) == {b"picture"}
     assert len(scene.fetcher.asked) == 1
     assert (scene.count("fetched"), scene.count("shared")) == (1, 99)
+    assert sum(scene.metrics.fetch_seconds.counts) == 1
     assert scene.bytes_held() == 0
 
 

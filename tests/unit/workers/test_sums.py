@@ -63,7 +63,7 @@ def test_of_a_worker_that_is_gone_counts_stay_and_nothing_else() -> None:
 
 async def test_one_workers_sum_is_what_it_says_alone() -> None:
     metrics = Metrics()
-    metrics.requests.add(("chat", "demo", "200", ""), 3)
+    metrics.requests.add(("chat", "demo", "200", "", "-"), 3)
     metrics.first_token.labels("chat", 'a "model"\n').observe(0.2)
     metrics.keys.set(2)
     merged = merge([samples_of(metrics.registry)], ACROSS_WORKERS)
