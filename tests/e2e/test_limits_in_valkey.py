@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -33,27 +32,9 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.gateway import gateway, metric
 from tests.fakes.serve import serving
 from tests.pictures import chat
-from tests.valkey import Valkey, find_valkey
+from tests.valkey import Valkey
 
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture(scope="module")
-def program() -> str:
-    found = find_valkey()
-    if found is None:
-        pytest.skip("SKIPPED: no Valkey: make setup, or put valkey-server on the PATH")
-    return found
-
-
-@pytest.fixture
-def valkey(program: str, tmp_path: Path) -> Iterator[Valkey]:
-    server = Valkey(program, tmp_path)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.kill()
 
 
 @pytest.fixture
@@ -373,7 +354,7 @@ def is_ready(url: str) -> bool:
 
 
 def test_a_gateway_starts_without_its_store_and_never_tells_its_password(
-    program: str, engine_url: str, caplog: pytest.LogCaptureFixture
+    valkey_program: str, engine_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     limits = {"store_url": f"redis://user:SECRET@127.0.0.1:{free_port()}/0", "tenant": {"requests": 2}}
     with gateway(engine_url, limits=limits, admission={"gateways": 2}) as url:

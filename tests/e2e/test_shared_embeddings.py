@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
-import pytest
 import redis
 
 from demo.processes import Running, running
 from quantize.evaluate.suite import SightSuite
 from server.together import free_port
 from tests.conftest import DEMO_MODEL, ENGINE_START_S
-from tests.valkey import Valkey, find_valkey
+from tests.valkey import Valkey
 
 SUITE = SightSuite(["attribute", "count", "ocr"], ["easy"], 4)
 ITEMS = [SUITE.item(key) for key in SUITE.keys]
@@ -56,29 +55,23 @@ def lookups(url: str, result: str) -> int:
     return sum(int(float(each)) for each in found)
 
 
-def test_what_one_engine_has_encoded_another_loads_from_the_store_at_half_the_size(tmp_path: Path) -> None:
-    program = find_valkey()
-    if program is None:
-        pytest.skip("SKIPPED: no Valkey: make setup, or put valkey-server on the PATH")
-    valkey = Valkey(program, tmp_path)
-    valkey.start()
-    try:
-        with redis.Redis.from_url(valkey.url) as store:
-            store.config_set("requirepass", PASSWORD)
-        url = valkey.url.replace("//", f"//:{PASSWORD}@")
-        with engine(tmp_path / "one", url) as (one, first), engine(tmp_path / "two", url) as (two, second):
-            for each in (first, second):
-                each.wait_for("ready at http", ENGINE_START_S)
-            cold = answers(one)
-            assert lookups(one, "miss") == len(ITEMS)
-            wait_for_entries(url, len(ITEMS))
-            warm = answers(two)
-            assert (lookups(two, "miss"), lookups(two, "hit_shared")) == (0, len(ITEMS))
-            # The store may go: what was found there is in host memory by now.
-            valkey.kill()
-            assert answers(two) == warm
-    finally:
+def test_what_one_engine_has_encoded_another_loads_from_the_store_at_half_the_size(
+    valkey: Valkey, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(valkey.url) as store:
+        store.config_set("requirepass", PASSWORD)
+    url = valkey.url.replace("//", f"//:{PASSWORD}@")
+    with engine(tmp_path / "one", url) as (one, first), engine(tmp_path / "two", url) as (two, second):
+        for each in (first, second):
+            each.wait_for("ready at http", ENGINE_START_S)
+        cold = answers(one)
+        assert lookups(one, "miss") == len(ITEMS)
+        wait_for_entries(url, len(ITEMS))
+        warm = answers(two)
+        assert (lookups(two, "miss"), lookups(two, "hit_shared")) == (0, len(ITEMS))
+        # The store may go: what was found there is in host memory by now.
         valkey.kill()
+        assert answers(two) == warm
     # Rounded to FP8, an answer may change now and then (docs/operating.md); more would be a broken picture.
     assert sum(one != other for one, other in zip(cold, warm, strict=True)) <= 2
 

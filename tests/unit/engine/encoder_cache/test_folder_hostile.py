@@ -1,15 +1,18 @@
 """Whatever lies where an entry should be is a miss that is counted, and never raises."""
 
+import errno
 import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from server.engine.encoder_cache import folder_writing
 from server.engine.encoder_cache.entry import key_of, pack
 from server.engine.encoder_cache.folder_layout import SHELVES, Shelf, entry_path
 from server.engine.encoder_cache.folder_tier import FolderTier
@@ -17,6 +20,7 @@ from tests.unit.engine.encoder_cache.folders import (
     NAMESPACE,
     OTHER,
     as_somebody_else,
+    bytes_in,
     embedding_of,
     files,
     folder_tier,
@@ -27,6 +31,7 @@ from tests.unit.engine.encoder_cache.folders import (
 )
 
 KEY = key_of("cat")
+DISK_BYTES = 256 << 10
 FRESH_FOLDER_IS_NOT_NEEDED = settings(
     deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -169,7 +174,7 @@ def make_socket(path: Path) -> None:
         make_socket,
         pytest.param(
             lambda path: os.mknod(path, 0o20600, os.makedev(1, 5)),
-            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices"),
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="SKIPPED: only root makes devices"),
         ),
     ],
     ids=["folder", "link to a device", "link to itself", "link to nothing", "FIFO", "socket", "device"],
@@ -238,24 +243,49 @@ def test_a_folder_that_is_not_ours_is_misses_and_refused_writes(tier: FolderTier
     assert has(tier, "cat")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
-def test_a_full_disk_refuses_writes_and_serves_what_it_has(tmp_path: Path) -> None:
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "fovea-test", str(tmp_path)])
+@contextmanager
+def small_disk(place: Path) -> Iterator[None]:
+    """A file system of 256 KiB, where one can be mounted."""
+    if os.geteuid() != 0:
+        pytest.skip("SKIPPED: only root mounts")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "fovea-test", str(place)])
     if mounted.returncode:
-        pytest.skip("no file system can be mounted here")
+        pytest.skip("SKIPPED: no file system can be mounted here")
     try:
-        with folder_tier(tmp_path, capacity=1 << 30) as tier:
-            assert put(tier, "small")
-            assert not put(tier, "large", rows=4096)
-            kept = [number for number in range(200) if put(tier, f"picture {number}", rows=32)]
-            assert 10 < len(kept) < 64
-            assert tier.figures.failures["full"] == 1 + 200 - len(kept)
-            assert has(tier, "small")
-            assert all(has(tier, f"picture {number}", rows=32) for number in kept)
-            assert files(tmp_path, "*.part") == []
-            assert sum(tier.figures.bad.values()) == 0
+        yield
     finally:
-        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@contextmanager
+def disk_that_fills_up(place: Path) -> Iterator[None]:
+    """The same by stand-in, wherever there is nothing to mount: a write ends where its 256 KiB do."""
+
+    def write(fd: int, header: bytes, payload: memoryview) -> None:
+        left = DISK_BYTES - bytes_in(place) + os.fstat(fd).st_size  # a part has its full length from the start
+        os.write(fd, (header + bytes(payload))[:left])
+        if left < len(header) + len(payload):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder_writing, "write_all", write)
+        yield
+
+
+@pytest.mark.parametrize("disk", [small_disk, disk_that_fills_up])
+def test_a_full_disk_refuses_writes_and_serves_what_it_has(
+    tmp_path: Path, disk: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    with disk(tmp_path), folder_tier(tmp_path, capacity=1 << 30) as tier:
+        assert put(tier, "small")
+        assert not put(tier, "large", rows=4096)
+        kept = [number for number in range(200) if put(tier, f"picture {number}", rows=32)]
+        assert 10 < len(kept) < 64
+        assert tier.figures.failures["full"] == 1 + 200 - len(kept)
+        assert has(tier, "small")
+        assert all(has(tier, f"picture {number}", rows=32) for number in kept)
+        assert files(tmp_path, "*.part") == []
+        assert sum(tier.figures.bad.values()) == 0
 
 
 def test_a_quota_refuses_writes_and_leaves_nothing_behind(tier: FolderTier, tmp_path: Path) -> None:
