@@ -1,7 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from server.cli import app
+from server.engine.cache_options import SHARED_VARIABLE
 from server.errors import ConfigError
 from server.settings import read_settings
 
@@ -25,6 +29,20 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("FOVEA_HTTP__PORT", "4321")
     settings = read_settings()
     assert (settings.http.host, settings.http.port) == ("0.0.0.0", 4321)
+
+
+def test_what_other_commands_read_from_the_environment_does_not_stop_a_gateway_beside_them() -> None:
+    """As under `fovea up`."""
+    names = {name for name in variables(typer.main.get_command(app)) if name.startswith("FOVEA_")}
+    assert SHARED_VARIABLE in names
+    for name in names:
+        read_settings({name: "x"})
+
+
+def variables(command: Any) -> set[str]:
+    """That some option of it, or of its subcommands, may also be given in."""
+    found = {str(each.envvar) for each in command.params if each.envvar}
+    return found.union(*(variables(each) for each in getattr(command, "commands", {}).values()))
 
 
 @pytest.mark.parametrize("name", ["FOVEA_IMAGE__MAX_BYTES", "FOVEA_TYPO", "FOVEA_HTTPS__PORT"])
