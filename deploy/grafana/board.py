@@ -27,9 +27,7 @@ class Board:
     title: str
     description: str
     rows: Sequence[Row]
-    variables: Sequence[builders.QueryVariable | builders.TextBoxVariable | builders.CustomVariable] = field(
-        default_factory=tuple
-    )
+    variables: Sequence[builders.QueryVariable | builders.TextBoxVariable] = field(default_factory=tuple)
 
     def build(self) -> dashboard.Dashboard:
         made = builders.Dashboard(self.title).uid(self.uid).description(self.description).tags([TAG])
@@ -72,11 +70,6 @@ def engines() -> builders.QueryVariable:
 
 def tenants() -> builders.QueryVariable:
     return choice("tenant", "Tenant", "label_values(fovea_requests_total, tenant)")
-
-
-def one_of(name: str, label: str, description: str, values: Sequence[str], first: str) -> builders.CustomVariable:
-    variable = builders.CustomVariable(name).label(label).description(description).values(",".join(values))
-    return variable.current(dashboard.VariableOption(text=first, value=first))
 
 
 def number(name: str, label: str, description: str, value: str) -> builders.TextBoxVariable:

@@ -257,13 +257,38 @@ GPU = Row(
             limits=Limits(80, 87),
         ),
         trend(
-            "Faults",
-            "ECC errors in the last hour; uncorrected ones end processes. An XID is a fault in the driver's words.",
+            "ECC errors",
+            "ECC errors in the last hour: uncorrected ones end processes.",
             "none",
             Query(
                 f"sum by (engine, gpu, kind) (increase(fovea_gpu_ecc_errors_total{{{OF_ENGINE}}}[1h]))",
                 "{{engine}} GPU {{gpu}}: ECC {{kind}}",
             ),
+        ),
+        trend(
+            "XIDs",
+            "Faults in the last hour, in the driver's words: most mean that the engine's process is lost.",
+            "none",
+            Query(
+                f"sum by (engine, gpu, xid) (increase(fovea_gpu_xid_errors_total{{{OF_ENGINE}}}[1h]))",
+                "{{engine}} GPU {{gpu}}: {{xid}}",
+            ),
+        ),
+        trend(
+            "Slowed down",
+            "1 while the GPU's clocks are held down, by why: its power limit, heat, or the machine's hardware.",
+            "none",
+            Query(
+                f"max by (engine, gpu, reason) (fovea_gpu_throttled{{{OF_ENGINE}}})",
+                "{{engine}} GPU {{gpu}}: {{reason}}",
+            ),
+            most=1,
+        ),
+        trend(
+            "GPUs that answer",
+            "By engine: one fewer is a GPU that is lost.",
+            "none",
+            Query(f"sum by (engine) (fovea_gpus{{{OF_ENGINE}}})", "{{engine}}"),
         ),
         listing(
             "GPUs",

@@ -3,29 +3,35 @@
 Long, since it is data: a dashboard is one file.
 """
 
-from deploy.grafana.board import Board, Row, models, one_of, tenants
+from deploy.grafana.board import Board, Row, models, tenants
 from deploy.grafana.expressions import OF_MODEL, quantile, rate
 from deploy.grafana.panels import Limits, Query, figure, trend
 
 OF_TENANT = f'{OF_MODEL},tenant=~"$tenant"'
-# A fault of ours or of an engine. What callers did wrong, and what a limit refuses, breaks no promise.
-FAULTS = 'status=~"5.."'
-ALL, NOT_FAULTS = OF_TENANT, f'{OF_TENANT},status!~"5.."'
+# Of deploy/prometheus/rules/slo.yml, which alone says what was promised and what counts as kept.
+OBJECTIVE = "slo:fovea_objective:ratio"
 
 
-def good_share(window: str) -> str:
-    requests = "sum(rate(fovea_requests_total{%s}[%s]))"
-    return f"{requests % (NOT_FAULTS, window)} / {requests % (ALL, window)}"
+def kept(slo: str) -> str:
+    """The part of what counts that was good, over the time shown."""
+    events = f'{{{OF_MODEL},slo="{slo}"}}[$__range]'
+    bad, valid = (f"sum(rate(instance_model:fovea_slo_{which}:total{events}))" for which in ("bad", "valid"))
+    return f"1 - {bad} / {valid}"
+
+
+def answered() -> str:
+    """The same of availability, by which tenants can be told apart."""
+    bad, valid = (
+        f"sum(rate(instance_model_tenant:fovea_{which}:total{{{OF_TENANT}}}[$__range]))"
+        for which in ("bad", "valid")
+    )
+    return f"1 - {bad} / {valid}"
 
 
 def burn(window: str) -> str:
-    return f"(1 - {good_share(window)}) / (1 - $slo)"
-
-
-def fast_share(window: str) -> str:
-    name = "fovea_time_to_first_token_seconds"
-    below = f'sum(rate({name}_bucket{{{OF_MODEL},le="$ttft"}}[{window}]))'
-    return f"{below} / sum(rate({name}_count{{{OF_MODEL}}}[{window}]))"
+    """How many times faster than the objective allows, of the model that is worst."""
+    errors = f"slo_model:fovea_errors:ratio_rate{window}{{{OF_MODEL}}}"
+    return f"max by (slo) ({errors} / on (slo) group_left () (1 - {OBJECTIVE}))"
 
 
 def quantiles(histogram: str, selector: str = OF_MODEL) -> list[Query]:
@@ -39,41 +45,42 @@ PROMISES = Row(
     [
         figure(
             "Available",
-            "Requests that did not end in a fault of ours (5xx), over the time shown. What callers did wrong (4xx) "
-            "and what a limit refused count as answered.",
+            "Answers, of all requests but those that callers or their limits stopped, over the time shown.",
             "percentunit",
-            Query(good_share("$__range")),
-            limits=Limits(0.999, 0.99, low=True),
-            decimals=3,
-        ),
-        figure(
-            "Error budget left",
-            "Of the faults that the objective allows in the time shown, the part that is not used up. Below "
-            "zero, the objective is missed.",
-            "percentunit",
-            Query(f"1 - {burn('$__range')}"),
-            limits=Limits(0.5, 0.1, low=True),
-            decimals=1,
+            Query(answered()),
+            limits=Limits(0.995, 0.99, low=True),
+            decimals=2,
         ),
         figure(
             "First token in time",
-            "Answers whose first byte came within the target, over the time shown.",
+            "Answers whose first byte came within the objective's time, over the time shown.",
             "percentunit",
-            Query(fast_share("$__range")),
-            limits=Limits(0.99, 0.95, low=True),
+            Query(kept("ttft")),
+            limits=Limits(0.95, 0.9, low=True),
             decimals=2,
+        ),
+        figure(
+            "Next tokens in time",
+            "Reads of streams that came within the objective's time of the one before, over the time shown.",
+            "percentunit",
+            Query(kept("inter_token")),
+            limits=Limits(0.95, 0.9, low=True),
+            decimals=2,
+        ),
+        figure(
+            "Error budget left",
+            "Of what the objectives of 30 days allow to go wrong, what is not used up, of the worst model. "
+            "Below zero, the objective is missed.",
+            "percentunit",
+            Query(f"min by (slo) (slo_model:fovea_error_budget_left:ratio_rate30d{{{OF_MODEL}}})", "{{slo}}"),
+            limits=Limits(0.5, 0.1, low=True),
+            decimals=0,
         ),
         figure(
             "Requests",
             "Answered in a second, all of them.",
             "reqps",
-            Query(rate("fovea_requests_total", selector=ALL)),
-        ),
-        figure(
-            "In flight",
-            "Requests being handled now, streams included.",
-            "short",
-            Query("sum(fovea_requests_in_flight)"),
+            Query(rate("fovea_requests_total", selector=OF_TENANT)),
         ),
         figure(
             "Engines that answer",
@@ -84,20 +91,20 @@ PROMISES = Row(
         ),
         trend(
             "Burn rate",
-            "How many times faster than allowed the error budget is used up. 1 uses it up exactly at the end of "
-            "the objective's time; 14.4 for an hour uses up 2 % of a month's: the first alert's threshold.",
+            "How many times faster than allowed the error budget is used up, by objective, of the worst model. "
+            "1 uses it up exactly in 30 days; 14.4 for an hour is the first alert's threshold.",
             "none",
-            Query(burn("5m"), "5 minutes"),
-            Query(burn("1h"), "1 hour"),
+            Query(burn("5m"), "{{slo}}: 5 minutes"),
+            Query(burn("1h"), "{{slo}}: 1 hour"),
             limits=Limits(1, 14.4),
             span=12,
         ),
         trend(
-            "First token in time, over time",
-            "The part of answers whose first byte came within the target.",
+            "Kept and promised",
+            "The part that was good in five minutes, of the model that is worst, and the objective beside it.",
             "percentunit",
-            Query(fast_share("$__rate_interval"), "in time"),
-            limits=Limits(0.99, 0.95, low=True),
+            Query(f"1 - max by (slo) (slo_model:fovea_errors:ratio_rate5m{{{OF_MODEL}}})", "{{slo}}"),
+            Query(f"max by (slo) ({OBJECTIVE})", "{{slo}}: objective"),
             most=1,
             span=12,
         ),
@@ -110,14 +117,14 @@ TRAFFIC = Row(
             "Requests by route",
             "Answered in a second, whatever the answer was.",
             "reqps",
-            Query(rate("fovea_requests_total", "route", ALL), "{{route}}"),
+            Query(rate("fovea_requests_total", "route", OF_TENANT), "{{route}}"),
             stacked=True,
         ),
         trend(
             "Requests by status",
             "Answered in a second. 429 and 503 are work that was turned away: see *Admission* below.",
             "reqps",
-            Query(rate("fovea_requests_total", "status", ALL), "{{status}}"),
+            Query(rate("fovea_requests_total", "status", OF_TENANT), "{{status}}"),
             stacked=True,
         ),
         trend(
@@ -125,7 +132,7 @@ TRAFFIC = Row(
             "The first 50 tenants by their name, all others in sixteen classes; `-` is everybody where there are "
             "no keys.",
             "reqps",
-            Query(rate("fovea_requests_total", "tenant", ALL), "{{tenant}}"),
+            Query(rate("fovea_requests_total", "tenant", OF_TENANT), "{{tenant}}"),
             stacked=True,
         ),
         trend(
@@ -199,7 +206,9 @@ ERRORS = Row(
             "Errors by code",
             "Answers of 400 and above, by the code that callers see. docs/operating.md says what each means.",
             "reqps",
-            Query(rate("fovea_requests_total", "status,code", f'{ALL},status=~"[45].."'), "{{status}} {{code}}"),
+            Query(
+                rate("fovea_requests_total", "status,code", f'{OF_TENANT},status=~"[45].."'), "{{status}} {{code}}"
+            ),
             stacked=True,
         ),
         trend(
@@ -295,22 +304,5 @@ SERVICE = Board(
     title="Fovea: Service",
     description="Whether callers get what they were promised, and if not, where to look.",
     rows=(PROMISES, TRAFFIC, LATENCY, ERRORS, ADMISSION),
-    variables=(
-        models(),
-        tenants(),
-        one_of(
-            "slo",
-            "Objective",
-            "The part of requests that must not end in a fault of ours",
-            ("0.99", "0.995", "0.999", "0.9995"),
-            first="0.999",
-        ),
-        one_of(
-            "ttft",
-            "First token within, s",
-            "The target: one of the histogram's buckets",
-            ("0.25", "0.5", "1.0", "2.5", "5.0", "10.0"),
-            first="2.5",
-        ),
-    ),
+    variables=(models(), tenants()),
 )

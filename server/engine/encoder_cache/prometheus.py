@@ -26,7 +26,12 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
     "on": ((), "1, or 0 once the cache has turned itself off."),
 }
 # Told from the start, so that a rate of it is known when it first happens.
-AT_ONCE = ("lookups|hit_host", "lookups|hit_disk", "lookups|hit_shared", "lookups|miss", "dropped|saving")
+AT_ONCE = (
+    *(f"lookups|{result}" for result in ("hit_host", "hit_disk", "hit_shared", "miss")),
+    *(f"errors|host|{reason}" for reason in ("late", "no_room", "refused", "unfit")),
+    *(f"errors|disk|{reason}" for reason in ("checksum", "truncated")),
+    *("evictions|host", "evictions|disk", "dropped|saving", "dropped|promotion"),
+)
 # Reasons of errors are words of ours; if ever they were not, this many more are told apart.
 MOST_CHILDREN = 512
 

@@ -38,6 +38,8 @@ def test_what_has_never_happened_is_told_as_nought(
     for engine in "01":
         labels = {"engine": engine, "result": "miss"}
         assert registry.get_sample_value("fovea_encoder_cache_lookups_total", labels) == 0
+        damage = {"engine": engine, "tier": "disk", "reason": "checksum"}
+        assert registry.get_sample_value("fovea_encoder_cache_errors_total", damage) == 0
 
 
 def test_errors_are_told_by_tier_and_reason(metrics: EncoderCacheMetrics, registry: CollectorRegistry) -> None:
