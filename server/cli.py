@@ -27,6 +27,7 @@ from server.cache_arguments import (
 )
 from server.crash import tell_no_values
 from server.drain import Drain
+from server.engine import metrics_options
 from server.engine.cache_options import OFF, SHARED_VARIABLE
 from server.engine.launch import DRAIN_S, GRACE_S, Launch, LaunchError, check_model, check_port, run_engine
 from server.errors import ConfigError
@@ -101,7 +102,8 @@ def engine(
             embedding_cache_wait,
             embedding_cache_compress,
         )
-        launch = Launch(model, name or default_name(model), host, port, tuple(context.args), grace, drain, cache)
+        options, metrics = tuple(context.args), metrics_options.is_on(environ)
+        launch = Launch(model, name or default_name(model), host, port, options, grace, drain, cache, metrics)
         code = run_engine(launch, environ, lambda line: say(f"fovea engine: {line}"))
     except (ConfigError, LaunchError) as problem:
         refuse(str(problem))

@@ -23,7 +23,8 @@ from server.setting_sections.media import FileSettings, ImageSettings, VideoSett
 PREFIX = "FOVEA_"
 # Environment names that belong to other programs of ours or point at this file.
 OTHER_NAMES = frozenset({
-    "FOVEA_API_KEY", "FOVEA_CONFIG", "FOVEA_EMBEDDING_CACHE_SHARED", "FOVEA_ENGINE_PYTHON", "FOVEA_QUANTIZE_PYTHON"
+    "FOVEA_API_KEY", "FOVEA_CONFIG", "FOVEA_EMBEDDING_CACHE_SHARED", "FOVEA_ENGINE_METRICS", "FOVEA_ENGINE_PYTHON",
+    "FOVEA_QUANTIZE_PYTHON",
 })  # fmt: skip
 
 

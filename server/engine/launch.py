@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from server.engine import metrics_options
 from server.engine.cache_folder import why_unusable
 from server.engine.cache_options import SHARED_VARIABLE, CacheOptions, folder_path, transfer_config
 
@@ -56,6 +57,7 @@ class Launch:
     grace_s: float = GRACE_S
     drain_s: int = DRAIN_S
     embedding_cache: CacheOptions | None = None
+    metrics: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,9 @@ def make_command(launch: Launch, build: VllmBuild) -> list[str]:
     if launch.embedding_cache is not None:
         command += ["--middleware", EMBEDDINGS]
         defaults["--ec-transfer-config"] = [transfer_config(launch.embedding_cache)]
+    if launch.metrics:
+        command += ["--middleware", metrics_options.MIDDLEWARE]
+        defaults |= metrics_options.worker_options(launch.options)
     for flag, values in defaults.items():
         if flag not in set_by_caller and f"--no-{flag[2:]}" not in set_by_caller:
             command += [flag, *values]
@@ -157,7 +162,7 @@ def tool_parser_of(checkpoint: Path) -> str | None:
     return "hermes" if "<tool_call>" in template else None
 
 
-def make_environ(environ: Mapping[str, str], build: VllmBuild, model: str) -> dict[str, str]:
+def make_environ(environ: Mapping[str, str], build: VllmBuild, launch: Launch) -> dict[str, str]:
     """The engine's environment: no telemetry, no redirects, no hub for a local checkpoint."""
     made = {
         "VLLM_NO_USAGE_STATS": "1",
@@ -165,13 +170,16 @@ def make_environ(environ: Mapping[str, str], build: VllmBuild, model: str) -> di
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         **environ,
     }
-    if Path(model).exists():
+    if Path(launch.model).exists():
         made.setdefault("HF_HUB_OFFLINE", "1")
-    folders = [str(INSIDE_FOLDER), environ.get("PYTHONPATH")]
+    folders = [str(INSIDE_FOLDER)]
     if build.device == "cpu":
         made.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
         folders.insert(0, str(STARTUP_FOLDER))
-    made["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+    if launch.metrics:
+        folders += metrics_options.plugin_folders(launch.options)
+        made = metrics_options.metric_environ(made, launch.options)
+    made["PYTHONPATH"] = os.pathsep.join(filter(None, [*folders, environ.get("PYTHONPATH")]))
     return made
 
 
@@ -189,7 +197,7 @@ def run_engine(launch: Launch, environ: Mapping[str, str], report: Callable[[str
     began = time.monotonic()
     process = subprocess.Popen(
         make_command(launch, build),
-        env=make_environ(environ, build, launch.model),
+        env=make_environ(environ, build, launch),
         start_new_session=True,
         preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads run yet
     )

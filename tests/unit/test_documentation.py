@@ -14,6 +14,7 @@ from quantize.evaluate.questions import SKILLS
 from quantize.evaluate.scenes import LEVELS
 from quantize.recipe import bundled_names
 from server.engine.encoder_cache.prometheus import COUNTERS, GAUGES, PREFIX
+from server.engine.metrics import declared
 from server.metrics import Metrics
 from server.settings import Settings
 from tests.unit.test_errors import leaves
@@ -43,7 +44,12 @@ def test_every_error_code_is_in_the_guide() -> None:
 def test_every_metric_is_in_the_guide_and_none_that_is_gone() -> None:
     names = {m.name + ("_total" if m.type == "counter" else "") for m in Metrics().registry.collect()}
     names |= {f"{PREFIX}_{name}_total" for name in COUNTERS} | {f"{PREFIX}_{name}" for name in GAUGES}
+    names |= declared.METRICS.keys()
     assert names == set(re.findall(r"^\| `(fovea_\w+)` \|", GUIDE, re.MULTILINE))
+
+
+def test_what_engines_tell_is_in_the_guide_as_it_is_declared() -> None:
+    assert f"\n{declared.table()}\n" in GUIDE
 
 
 def test_every_exit_code_of_quantize_is_in_its_guide() -> None:

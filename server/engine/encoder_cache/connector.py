@@ -25,6 +25,7 @@ from server.engine.encoder_cache.prometheus import EncoderCacheMetrics
 from server.engine.encoder_cache.scheduling import Scheduling
 from server.engine.encoder_cache.stats import EncoderCacheStats
 from server.engine.encoder_cache.steps import NOTHING, Setup, StepOrders, StepReport
+from server.engine.vllm_log import speak_through_vllm
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class FoveaEncoderCache(ECConnectorBase):
 
     def __init__(self, vllm_config: Any, role: ECConnectorRole) -> None:
         super().__init__(vllm_config, role)
-        opening.speak_through_vllm()
+        speak_through_vllm(*opening.OURS)
         self._options = options_here(vllm_config.ec_transfer_config.ec_connector_extra_config)
         self._scheduling: Scheduling | None = None
         self._loading: Loading | None = None
@@ -203,7 +204,7 @@ class FoveaEncoderCache(ECConnectorBase):
         labelnames: list[str],
         per_engine_labelvalues: dict[int, list[object]],
     ) -> Any:
-        opening.speak_through_vllm()
+        speak_through_vllm(*opening.OURS)
         return EncoderCacheMetrics(metric_types, labelnames, per_engine_labelvalues)
 
 

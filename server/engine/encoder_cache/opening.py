@@ -1,6 +1,5 @@
 """Builds what the connector's halves work with, from the options: the composition root of its processes."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,9 @@ from server.engine.encoder_cache.options import Options, disk_bytes_of, folder_o
 from server.engine.encoder_cache.tier import Tier
 from server.engine.encoder_cache.write_behind import WriteBehind
 
-log = logging.getLogger(__name__)
-
 # What is only moved nearer can be moved again.
 PROMOTING_S = 1.0
-# vLLM's processes have loggers of their own; ours speak through them.
+# Loggers of what runs in vLLM's processes.
 OURS = ("server.engine.encoder_cache", "fovea")
 
 
@@ -45,14 +42,6 @@ class Reading:
         self.promoting.close(PROMOTING_S)
         for tier in self.tiers:
             tier.close()
-
-
-def speak_through_vllm() -> None:
-    theirs = logging.getLogger("vllm")
-    for name in OURS:
-        ours = logging.getLogger(name)
-        ours.handlers, ours.propagate = theirs.handlers, False
-        ours.setLevel(theirs.level or logging.INFO)
 
 
 def open_tiers(options: Options, namespace: str, private: bool, environ: Mapping[str, str]) -> list[Tier]:

@@ -42,15 +42,18 @@ def value_of(command: list[str], flag: str) -> str:
 def test_the_engine_is_told_to_fetch_from_nowhere() -> None:
     for build in (CPU, CUDA):
         assert value_of(make_command(launch(), build), "--allowed-media-domains").endswith(".invalid")
-        assert make_environ({}, build, "demo/model")["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+        assert make_environ({}, build, launch())["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
 
 
 def test_small_machine_defaults_are_for_the_cpu_only() -> None:
     assert "--enforce-eager" in make_command(launch(), CPU)
     assert "--enforce-eager" not in make_command(launch(), CUDA)
-    assert [Path(each).name for each in make_environ({}, CUDA, "demo/model")["PYTHONPATH"].split(":")] == ["inside"]
-    on_cpu = make_environ({}, CPU, "demo/model")["PYTHONPATH"].split(":")
-    assert [Path(each).name for each in on_cpu] == ["startup", "inside"]
+    assert [Path(each).name for each in make_environ({}, CUDA, launch())["PYTHONPATH"].split(":")] == [
+        "inside",
+        "stat_logger",
+    ]
+    on_cpu = make_environ({}, CPU, launch())["PYTHONPATH"].split(":")
+    assert [Path(each).name for each in on_cpu] == ["startup", "inside", "stat_logger"]
 
 
 @pytest.mark.parametrize("options", [("--max-num-seqs", "4"), ("--max-num-seqs=4",), ("--max_num_seqs=4",)])
@@ -65,7 +68,7 @@ def test_a_callers_negation_does_too() -> None:
 
 
 def test_a_callers_environment_wins() -> None:
-    made = make_environ({"VLLM_CPU_KVCACHE_SPACE": "8", "PYTHONPATH": "/mine"}, CPU, "demo/model")
+    made = make_environ({"VLLM_CPU_KVCACHE_SPACE": "8", "PYTHONPATH": "/mine"}, CPU, launch())
     assert made["VLLM_CPU_KVCACHE_SPACE"] == "8"
     assert made["PYTHONPATH"].endswith(":/mine")
 
