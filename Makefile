@@ -3,7 +3,7 @@ PYTHON ?= python3
 GATEWAY := .venv/gateway/bin
 SET_UP := $(PYTHON) deploy/environments/set_up.py
 
-.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-cache train dashboards clean
+.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-cache train docs dashboards clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -52,6 +52,10 @@ bench-cache:  ## time to first token with embeddings from each tier, beside stoc
 
 train: setup  ## train the bundled model anew into build/demo-model (2.3 hours on two cores; resumable)
 	.venv/quantize/bin/python -m demo.training.train build/demo-model
+
+docs:  ## write the tables of docs/ that are made of the code: metrics
+	@$(SET_UP) gateway
+	$(GATEWAY)/python -m server.metrics_table
 
 dashboards:  ## write Grafana's dashboards anew: deploy/grafana/json/
 	@$(SET_UP) gateway

@@ -32,7 +32,7 @@ from server.engine.cache_options import OFF, SHARED_VARIABLE
 from server.engine.launch import DRAIN_S, GRACE_S, Launch, LaunchError, check_model, check_port, run_engine
 from server.errors import ConfigError
 from server.logs import configure_logs
-from server.metrics import ACROSS_WORKERS, Metrics
+from server.metrics import Metrics
 from server.serving import GatewayServer
 from server.setting_sections.admission import LimitSettings
 from server.setting_sections.logs import LogSettings
@@ -158,7 +158,7 @@ def supervise(settings: Settings) -> int:
         words = "limits are counted by each of the %d workers for itself: a key may take up to %d times its own"
         log.warning(words, http.workers, http.workers)
     stop_s = http.drain_grace_s + http.drain_s + SPARE_STOP_S
-    return run_crew(Crew(WORKER_COMMAND, http.workers, stop_s, ACROSS_WORKERS), listeners)
+    return run_crew(Crew(WORKER_COMMAND, http.workers, stop_s, Metrics().across_workers), listeners)
 
 
 @app.command(hidden=True)

@@ -52,8 +52,10 @@ class Gate:
         self.drain = DrainRate()
         self._each_tokens = 0
         self._observe_wait = {priority: metrics.wait.labels(model, priority).observe for priority in PRIORITIES}
-        misses = metrics.deadline_misses
-        self._count_miss = {priority: misses.labels(model, priority).inc for priority in PRIORITIES}
+        self._misses = metrics.deadline_misses
+        self._missed = {priority: (model, priority) for priority in PRIORITIES}
+        for series in self._missed.values():
+            self._misses.add(series, 0)
 
     def admit(self, cost: Cost, tenant: Tenant, terms: Terms) -> "Admission":
         """Hold what the request costs while the block runs. Entering raises QueueFull, WaitedTooLong, WaitTooLong,
@@ -108,7 +110,7 @@ class Gate:
         now = self._clock()
         left_s = self._rules.wait_timeout_s if terms.deadline is None else terms.deadline - now
         if left_s <= 0:
-            self._count_miss[terms.priority]()
+            self._misses.add(self._missed[terms.priority])
             raise DeadlineExceeded("The request's time was over before an engine was asked.")
         self._refuse_in_vain(tokens, tenant, terms, left_s)
         waiter = Waiter(tokens, tenant.name, tenant.weight, terms.priority, now)
@@ -162,7 +164,7 @@ class Gate:
     def _expire(self, waiter: Waiter, waited_s: float) -> None:
         if waiter.flow is not None:
             self.line.remove(waiter)
-            self._count_miss[waiter.priority]()
+            self._misses.add(self._missed[waiter.priority])
             problem = WaitedTooLong(
                 f"No room came free within {waited_s:g} s: try again later.", self.retry_after_s(waiter.tokens)
             )

@@ -80,9 +80,9 @@ class Gates:
 def show(gate: Gate, pool: str, metrics: Metrics) -> None:
     """Gauges that are read when they are asked for: a request pays for none of them."""
     for priority in PRIORITIES:
-        metrics.waiting.labels(pool, priority).set_function(partial(gate.line.waiting, priority))
-    metrics.held_tokens.labels(pool).set_function(lambda: gate.books.tokens)
-    metrics.held_places.labels(pool).set_function(lambda: gate.books.places)
-    metrics.capacity_tokens.labels(pool).set_function(lambda: gate.brake.tokens or 0)
-    metrics.capacity_places.labels(pool).set_function(lambda: gate.brake.places)
-    metrics.brake.labels(pool).set_function(lambda: gate.brake.on)
+        metrics.waiting.show((pool, priority), partial(gate.line.waiting, priority))
+    metrics.held_tokens.show((pool,), lambda: gate.books.tokens)
+    metrics.held_places.show((pool,), lambda: gate.books.places)
+    metrics.capacity_tokens.show((pool,), lambda: gate.brake.tokens or 0)
+    metrics.capacity_places.show((pool,), lambda: gate.brake.places)
+    metrics.brake.show((pool,), lambda: gate.brake.on)

@@ -35,9 +35,10 @@ from server.errors import (
     WrongMethod,
 )
 from server.estimate import Estimator
-from server.loop_histogram import Series
 from server.loop_turns import LoopTurns
 from server.memory import ByteBudget, Holding
+from server.metering.labels import NO_MODEL
+from server.metering.loop_histogram import Series
 from server.metrics import Metrics
 from server.pipeline import Pipeline
 from server.record import current_record
@@ -204,7 +205,7 @@ class Account:
         metrics, route, model = self._metrics, self._route, self._known_model()
         metrics.in_flight -= 1
         record = current_record()
-        tenant = metrics.tenant(record.tenant)
+        tenant = metrics.tenants.of(record.tenant)
         record.route, record.model = route, model
         if problem is None and self.failure is None:
             metrics.requests.add((route, model, "200", "", tenant))
@@ -232,7 +233,7 @@ class Account:
         """A label that callers cannot multiply."""
         if not self._label and self.model and self.model in self._pool.models():
             self._label = self._metrics.models.of(self.model)
-        return self._label or "unknown"
+        return self._label or NO_MODEL
 
 
 def make_routes(keys: KeyRing, pool: EnginePool) -> list[BaseRoute]:

@@ -14,7 +14,7 @@ from server.domain import IMAGE_CACHE, Answer
 from server.drain import Drain
 from server.engines.refusal import read_error, refusal
 from server.errors import GatewayError
-from server.loop_histogram import Series
+from server.metering.loop_histogram import Series
 from server.record import current_record
 
 END_OF_EVENT = b"\n\n"

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 from functools import partial
-from typing import Literal, get_args
 
+from server.domain import ENGINE_STATES, EngineState
 from server.engines.affinity import make_seed
 from server.engines.capacity import EngineReport
 from server.engines.cards import Card
@@ -12,9 +12,6 @@ from server.engines.client import EngineClient, Reached
 from server.engines.health import Health
 from server.engines.held import HeldImages
 from server.metrics import Metrics
-
-EngineState = Literal["ready", "starting", "ejected", "unhealthy", "unreachable"]
-ENGINE_STATES: tuple[EngineState, ...] = get_args(EngineState)
 
 
 class Engine:
@@ -82,8 +79,8 @@ class Engine:
 
     def show(self, metrics: Metrics) -> None:
         """Read when metrics are, not written when requests come."""
-        metrics.engine_ready.labels(self.name).set_function(lambda: float(self.ready))
-        metrics.engine_running.labels(self.name).set_function(lambda: float(self.running))
+        metrics.engine_ready.show((self.name,), lambda: self.ready)
+        metrics.engine_running.show((self.name,), lambda: self.running)
         metrics.engine_ejections.labels(self.name)
         metrics.engine_kv_usage.show((self.name,), lambda: None if self.report is None else self.report.kv_usage)
         metrics.engine_waiting.show((self.name,), lambda: None if self.report is None else self.report.waiting)
@@ -95,8 +92,8 @@ class Engine:
 
     def hide(self, metrics: Metrics) -> None:
         """Nothing of an engine that is gone stays in the metrics."""
-        metrics.engine_ready.remove(self.name)
-        metrics.engine_running.remove(self.name)
+        metrics.engine_ready.hide((self.name,))
+        metrics.engine_running.hide((self.name,))
         metrics.engine_ejections.remove(self.name)
         metrics.engine_kv_usage.hide((self.name,))
         metrics.engine_waiting.hide((self.name,))

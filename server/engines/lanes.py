@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import log
-from typing import Literal
 
 from blake3 import blake3
 
+from server.domain import Affinity
 from server.engines.affinity import HASH_HEX, MASK, home, pick
 from server.engines.engine import Engine
 from server.engines.group import Group
-
-Affinity = Literal["home", "spilled", "none"]
 
 
 @dataclass(frozen=True, slots=True)

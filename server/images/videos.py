@@ -91,7 +91,7 @@ class VideoResolver:
             raise type(problem)(problem.message, source.path) from problem
         except ImageError as problem:
             raise as_video(problem, source.path) from problem
-        self._metrics.videos.labels(origin, video.media_type).inc()
+        self._metrics.videos.add((origin, video.media_type))
         return video
 
     async def _read(self, source: ImageSource, holding: Holding) -> tuple[str, bytes]:

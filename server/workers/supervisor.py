@@ -14,8 +14,10 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from server.metering.declaring import Across
+from server.metering.labels import make_classes
 from server.workers.control import ControlLine
-from server.workers.sums import Across, Samples, merge, only_counts
+from server.workers.sums import Samples, merge, only_counts
 
 log = logging.getLogger("fovea.workers")
 
@@ -75,6 +77,7 @@ class Supervisor:
         self._current: dict[int, Worker] = {}
         self._alive: set[Worker] = set()
         self._gone: Samples = {}
+        self._classes = make_classes()
         self._pauses = dict.fromkeys(range(crew.count), FIRST_PAUSE_S)
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -149,7 +152,9 @@ class Supervisor:
                 _, late = await asyncio.wait(waits, timeout=TELL_S)
                 for task in late:
                     task.cancel()
-            return merge([self._gone, *(worker.samples for worker in self._alive)], self._crew.gauges)
+            return merge(
+                [self._gone, *(worker.samples for worker in self._alive)], self._crew.gauges, self._classes
+            )
 
     async def _watch(self, worker: Worker, listening: "asyncio.Task[None]") -> None:
         """See to its end, and to a successor where it was not meant to end."""
@@ -159,7 +164,7 @@ class Supervisor:
         worker.told.set()
         self._alive.discard(worker)
         counted = only_counts(worker.samples, self._crew.gauges)
-        self._gone = merge([self._gone, counted], self._crew.gauges)
+        self._gone = merge([self._gone, counted], self._crew.gauges, self._classes)
         number = worker.number
         if self._stopping.is_set() or self._current.get(number) is not worker:
             return

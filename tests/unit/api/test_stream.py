@@ -13,7 +13,7 @@ from server.api.surface import Surface
 from server.domain import Answer, ParsedRequest
 from server.drain import Drain
 from server.errors import EngineError
-from server.loop_histogram import Series
+from server.metering.loop_histogram import Series
 
 CHAT = b'data: {"n":1}\n\n'
 EVENT = b'event: response.output_text.delta\ndata: {"delta":"event: response.completed"}\n\n'

@@ -4,8 +4,11 @@ import json
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from server.metrics import ACROSS_WORKERS, Metrics
-from server.workers.sums import Across, Samples, exposition_of, merge, only_counts, samples_of
+from server.metering.declaring import Across
+from server.metering.label_classes import OTHERS
+from server.metering.labels import MOST_TENANTS, make_classes
+from server.metrics import Metrics
+from server.workers.sums import Samples, exposition_of, merge, only_counts, samples_of
 
 GAUGES: dict[str, Across] = {"open": "sum", "ready": "min", "keys": "max"}
 
@@ -66,10 +69,42 @@ async def test_one_workers_sum_is_what_it_says_alone() -> None:
     metrics.requests.add(("chat", "demo", "200", "", "-"), 3)
     metrics.first_token.labels("chat", 'a "model"\n').observe(0.2)
     metrics.keys.set(2)
-    merged = merge([samples_of(metrics.registry)], ACROSS_WORKERS)
+    merged = merge([samples_of(metrics.registry)], metrics.across_workers)
     assert exposition_of(metrics.registry, merged) == await metrics.exposition()
 
 
+def test_of_all_workers_there_ever_were_no_more_tenants_are_told_of_than_of_one() -> None:
+    """Each knew other tenants first. What a scrape has shown of any label is never taken back."""
+    classes, gone, before = make_classes(), Samples(), dict[str, float]()
+    for generation in range(20):
+        metrics = Metrics()
+        for number in range(1000):
+            tenant = metrics.tenants.of(f"tenant-{generation * 97 + number}")
+            metrics.requests.add(("chat", "demo", "200", "", tenant))
+        gone = merge([gone, samples_of(metrics.registry)], metrics.across_workers, classes)
+        now = {dict(labels)["tenant"]: value for _, labels, value in gone["fovea_requests"]}
+        assert sum(now.values()) == (generation + 1) * 1000
+        assert all(now[tenant] >= value for tenant, value in before.items())
+        before = now
+    assert len(before) == MOST_TENANTS + OTHERS
+
+
+def test_who_is_in_a_class_in_one_worker_and_named_in_another_is_counted_once_in_all() -> None:
+    one, two = Metrics(), Metrics()
+    one.tenants.of("ann")
+    for number in range(MOST_TENANTS - 1):
+        one.tenants.of(f"tenant-{number}")
+        two.tenants.of(f"tenant-{number}")
+    for worker, tenant in ((one, "ann"), (two, "bob"), (one, "bob"), (two, "ann")):
+        worker.requests.add(("chat", "demo", "200", "", worker.tenants.of(tenant)))
+    told = [samples_of(each.registry) for each in (one, two)]
+    merged = merge(told, one.across_workers, make_classes())
+    found = {dict(labels)["tenant"]: value for _, labels, value in merged["fovea_requests"]}
+    assert sum(found.values()) == 4
+    assert {"ann", "bob"} <= found.keys()
+
+
 def test_every_gauge_says_how_several_workers_are_one() -> None:
-    gauges = {family.name for family in Metrics().registry.collect() if family.type == "gauge"}
-    assert gauges == ACROSS_WORKERS.keys()
+    metrics = Metrics()
+    gauges = {family.name for family in metrics.registry.collect() if family.type == "gauge"}
+    assert gauges == metrics.across_workers.keys()

@@ -1,7 +1,7 @@
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-from server.loop_counter import LoopCounter
+from server.metering.loop_counter import LoopCounter
 
 
 def test_it_reads_as_prometheus_clients_own() -> None:

@@ -1,7 +1,7 @@
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from server.loop_gauge import LoopGauge
+from server.metering.loop_gauge import LoopGauge
 
 
 def test_it_reads_as_prometheus_clients_own_and_when_it_is_scraped() -> None:

@@ -3,7 +3,7 @@ import random
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from server.loop_histogram import LoopHistogram
+from server.metering.loop_histogram import LoopHistogram
 
 BUCKETS = (0.005, 0.5, 1, 300)
 
