@@ -2,8 +2,9 @@
 PYTHON ?= python3
 GATEWAY := .venv/gateway/bin
 SET_UP := $(PYTHON) deploy/environments/set_up.py
+PROMETHEUS ?= http://127.0.0.1:9090
 
-.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-cache train docs dashboards clean
+.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-cache train docs dashboards screenshots clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -60,6 +61,10 @@ docs:  ## write the tables of docs/ that are made of the code: metrics
 dashboards:  ## write Grafana's dashboards anew: deploy/grafana/json/
 	@$(SET_UP) gateway
 	$(GATEWAY)/python -m deploy.grafana.generate
+
+screenshots:  ## draw the dashboards with what PROMETHEUS says of the last 15 minutes: docs/dashboards/
+	@$(SET_UP) gateway grafana chromium
+	$(GATEWAY)/python -m deploy.grafana.render.screenshots --prometheus $(PROMETHEUS) --out docs/dashboards
 
 clean:  ## remove the environments and everything built
 	rm -rf .venv build dist

