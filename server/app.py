@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -49,8 +49,21 @@ from server.wiring.images import make_images, make_videos
 from server.wiring.keys import make_allowances, make_jwks, make_key_file, make_keys
 from server.wiring.limits import make_limits
 from server.wiring.prices import make_prices, pixel_rule
+from server.wiring.traces import make_tracing
+
+if TYPE_CHECKING:  # FastAPI below 0.137, which vLLM wants, has none
+    from fastapi.telemetry import TelemetryConfig
 
 log = logging.getLogger("fovea")
+# FastAPI's own, where its version has any: it tells paths as callers wrote them, and the texts of exceptions, to
+# whichever receiver the environment names. Ours is `server/traces/`.
+NO_TELEMETRY: "TelemetryConfig" = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 # Of moving a picture on, each time that the event loop comes round.
 LARGE_STEPS = 2
 # That a worker begins later, where no engine is ready.
@@ -80,11 +93,14 @@ def make_app(
     key_file = make_key_file(settings, keys, metrics, allowances)
     files, sweeper = make_files(settings, metrics)
     allowed = make_limits(settings, metrics)
+    tracing = make_tracing(settings.traces, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         """What needs the running event loop is built here, and taken down in reverse order."""
         asyncio.get_running_loop().set_exception_handler(log_loop_fault)
+        if tracing is not None:
+            tracing.start()
         turns = LoopTurns(LARGE_STEPS)
         pool = make_pool(settings.engines, metrics, turns)
         admission = settings.admission
@@ -168,6 +184,8 @@ def make_app(
         bodies.close()
         if files is not None:
             await files.close()
+        if tracing is not None:
+            await tracing.close()
 
     app = FastAPI(
         title="Fovea",
@@ -176,12 +194,14 @@ def make_app(
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,  # a redirect would name whatever host the caller claims this is
+        telemetry=NO_TELEMETRY,
     )
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(Exception, pass_on)
     unguarded = not settings.asks_for_keys and is_loopback(settings.http.host)
     own_host = OwnHost(settings.http.hosts, loopback_only=unguarded)
-    front = Front(app, lambda: app.router.routes, own_host, wording_of, drain)
+    tracer = tracing.tracer if tracing is not None else None
+    front = Front(app, lambda: app.router.routes, own_host, wording_of, drain, tracer)
     return front
 
 

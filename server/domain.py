@@ -229,3 +229,8 @@ class Answer:
 
 # Passes an answer on. It is lent for as long as that takes.
 Deliver = Callable[[Answer], Awaitable[None]]
+
+
+def costliest(outcomes: tuple[ImageCache, ...]) -> ImageCache:
+    """Of several pictures', that of the one that was waited for longest."""
+    return min(outcomes, key=IMAGE_CACHE.index)

@@ -15,11 +15,12 @@ from server.metering.images import ImageMetrics
 from server.metering.keys import KeyMetrics
 from server.metering.labels import make_model_classes, make_tenant_classes
 from server.metering.requests import RequestMetrics
+from server.metering.traces import TraceMetrics
 
-SUBJECTS = (RequestMetrics, AdmissionMetrics, ImageMetrics, FileMetrics, EngineMetrics, KeyMetrics)
+SUBJECTS = (RequestMetrics, AdmissionMetrics, ImageMetrics, FileMetrics, EngineMetrics, KeyMetrics, TraceMetrics)
 
 
-class Metrics(RequestMetrics, AdmissionMetrics, ImageMetrics, FileMetrics, EngineMetrics, KeyMetrics):
+class Metrics(RequestMetrics, AdmissionMetrics, ImageMetrics, FileMetrics, EngineMetrics, KeyMetrics, TraceMetrics):
     """The gateway's registry. One instance a process, handed to whoever counts.
 
     Label values from outside go through `tenants` and `models`, which keep them few.

@@ -5,7 +5,17 @@ from dataclasses import replace
 from server.admission.gates import Gates
 from server.admission.limits.memory import Draw, Limits
 from server.admission.price import PriceList, check_fits, template_tokens
-from server.domain import Cost, Deliver, LoadedImage, LoadedVideo, ParsedRequest, ReadyRequest, Tenant, Terms
+from server.domain import (
+    Cost,
+    Deliver,
+    LoadedImage,
+    LoadedVideo,
+    ParsedRequest,
+    ReadyRequest,
+    Tenant,
+    Terms,
+    costliest,
+)
 from server.engines.image_cache import ASKS, names_of
 from server.engines.payload import make_payload
 from server.engines.pool import EnginePool
@@ -51,11 +61,16 @@ class Pipeline:
 
         Once the answer begins, nothing of the request is held any more: what `holding` has taken is given back.
         """
+        record = current_record()
+        record.enter("images" if request.images else "price")
         context = self._pool.context_of(request.model)
         request = called_as_engines_do(request, self._pool.real_name(request.model))
         images = await self._images.resolve(request.images, tenant, holding) if request.images else []
+        if request.videos:
+            record.enter("videos")
         videos = await self._videos.resolve(request.videos, tenant, holding) if request.videos else []
-        record = current_record()
+        if images or videos:
+            record.enter("price")
         for image in images:
             record.saw_image(image.digest, image.size_bytes)
         for video in videos:
@@ -65,15 +80,18 @@ class Pipeline:
         check_fits(cost, context, request, self._pool.most_tokens_of(request.model))
         if images:
             self._metrics.image_tokens.observe(cost.image_tokens)
+        record.enter("limits")
         with self._limits.draw(tenant, cost, len(images) + len(videos)) as draw:
             if draw.undecided:
                 await draw.decide()
+            record.enter("write")
             ready = make_ready(request, images, videos, cost, tenant, terms, request_id)
             notes = image_notes(images)
             plain = not videos and not request.extra_bytes and request.prompts == 1
             template = template_tokens(request) if plain else None
             request.forget()
             del images, videos
+            record.enter("admission")
             admission = self._gates.admit(cost, tenant, request.model, terms)
             async with admission as permit, self._pool.relay(ready, permit) as answer:
                 draw.begin()
@@ -82,6 +100,9 @@ class Pipeline:
                 answer.image_notes, answer.limit_headers = notes, draw.headers()
                 for outcome in answer.image_cache:
                     self._metrics.image_cache[outcome].inc()
+                record.enter("relay")
+                if record.span is not None and answer.image_cache:
+                    record.span.attributes["fovea.image_cache"] = costliest(answer.image_cache)
                 try:
                     await deliver(answer)
                 finally:

@@ -6,12 +6,17 @@ It holds nothing that a caller wrote: names of ours, numbers, prefixes of digest
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from server.span import Span, enter
+
 DIGEST_PREFIX = 8
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """`path` is the route's pattern, never the path that was asked for; `model` one that we serve."""
+    """`path` is the route's pattern, never the path that was asked for; `model` one that we serve.
+
+    `span` is the request's, where it is traced; where traces are on and it is not, `traceparent` tells engines so.
+    """
 
     request_id: str = ""
     method: str = ""
@@ -30,6 +35,12 @@ class RequestRecord:
     image_tokens: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    span: Span | None = None
+    traceparent: str = ""
+
+    def enter(self, stage: str) -> None:
+        """What the request's time goes into from now on."""
+        enter(self.span, stage)
 
     def saw_image(self, digest: str, count: int) -> None:
         self.images.append(digest[:DIGEST_PREFIX])

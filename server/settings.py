@@ -19,6 +19,7 @@ from server.setting_sections.engines import EngineSettings
 from server.setting_sections.http import HttpSettings
 from server.setting_sections.logs import LogSettings
 from server.setting_sections.media import FileSettings, ImageSettings, VideoSettings
+from server.setting_sections.traces import TraceSettings
 
 PREFIX = "FOVEA_"
 # Environment names that belong to other programs of ours or point at this file.
@@ -41,6 +42,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     logs: LogSettings = LogSettings()
     oidc: OidcSettings = OidcSettings()
+    traces: TraceSettings = TraceSettings()
 
     @property
     def processes(self) -> int:

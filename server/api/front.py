@@ -20,6 +20,7 @@ from server.drain import Drain
 from server.errors import Draining, GatewayError, InternalError
 from server.record import RequestRecord, begin_record
 from server.request_lines import log_request
+from server.traces.tracer import Tracer
 
 log = logging.getLogger("fovea.bugs")
 METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
@@ -38,6 +39,7 @@ class Front:
         own_host: OwnHost,
         wording_of: Callable[[Scope], Wording],
         drain: Drain,
+        tracer: Tracer | None = None,
     ) -> None:
         self.endpoints: dict[str, ASGIApp] = {}
         self._rest = rest
@@ -45,6 +47,7 @@ class Front:
         self._own_host = own_host
         self._wording_of = wording_of
         self._drain = drain
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,6 +57,8 @@ class Front:
         endpoint = self.endpoints.get(scope["path"])
         record = begin_record(f"req-{numbers.getrandbits(128):032x}")
         record.method = scope["method"] if scope["method"] in METHODS else "other"
+        if self._tracer is not None:
+            self._tracer.begin(record, scope["path"], scope["headers"])
         reply = Reply(send, record)
         try:
             with self._drain:
@@ -83,6 +88,8 @@ class Front:
             if not record.path.startswith(UNLOGGED):
                 record.ms = (time.perf_counter() - began) * 1000
                 log_request(record)
+            if self._tracer is not None:
+                self._tracer.finish(record)
 
     def _pattern_of(self, scope: Scope) -> str:
         """What the router matched: the path itself is the caller's, and may hold anything."""

@@ -103,15 +103,18 @@ class CompletionEndpoint:
     ) -> None:
         if scope["method"] != "POST":
             raise WrongMethod("Use POST here.")
-        headers = scope["headers"]
+        headers, record = scope["headers"], current_record()
+        record.enter("authenticate")
         tenant = self._keys.authenticate_now(headers, "inference") or await self._keys.authenticate(
             headers, "inference"
         )
         terms = self._terms.read(headers, tenant)
         require_json(scope)
+        record.enter("read body")
         limits = self._limits
         raw = await read_body(scope, receive, limits.max_bytes, limits.timeout_s, holding, self._turns)
         account.start_clock()
+        record.enter("parse")
         request = await self._bodies.parse(self._surface.parse, raw)
         del raw
         account.model = request.model

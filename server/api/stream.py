@@ -10,7 +10,7 @@ from starlette.types import Send
 from server.api.let_go import let_go
 from server.api.surface import Surface
 from server.api.usage import read_usage
-from server.domain import IMAGE_CACHE, Answer
+from server.domain import Answer, costliest
 from server.drain import Drain
 from server.engines.refusal import read_error, refusal
 from server.errors import GatewayError
@@ -65,8 +65,8 @@ def headers_of(answer: Answer) -> Headers:
     ]
     if answer.image_notes:
         headers.append((b"x-fovea-image-notes", answer.image_notes.encode("latin-1")))
-    if answer.image_cache:  # of several pictures, the one that was waited for longest
-        headers.append((b"x-fovea-image-cache", min(answer.image_cache, key=IMAGE_CACHE.index).encode()))
+    if answer.image_cache:
+        headers.append((b"x-fovea-image-cache", costliest(answer.image_cache).encode()))
     headers += answer.limit_headers
     return headers
 

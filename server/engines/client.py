@@ -17,6 +17,7 @@ from server.engines.http.address import EngineAddress
 from server.engines.http.connection import Deadlines
 from server.engines.http.failures import Phase
 from server.engines.lending import Sending
+from server.engines.tracing import UNTRACED, Traced
 from server.errors import EngineError
 from server.loop_turns import LoopTurns
 from server.permit import Permit
@@ -112,7 +113,7 @@ class EngineClient:
         `most` bytes."""
         return await self._http.exchange(self._address.begin("GET", path), (), within_s, most)
 
-    def send(self, request: ReadyRequest, permit: Permit) -> Sending:
+    def send(self, request: ReadyRequest, permit: Permit, traced: Traced = UNTRACED) -> Sending:
         """Send, wait for the answer's first bytes, and lend it; leaving the block early cancels the engine.
 
         `permit` is the proof of admission: no permit, no call. Entering raises EngineError, BusyError,
@@ -121,10 +122,12 @@ class EngineClient:
         permit.check()
         lines = "".join([f"{name}: {printed(value)}\r\n" for name, value in request.headers.items()])
         timeouts, deadline = self._timeouts, request.terms.deadline
+        if traced.traceparent:
+            lines += f"traceparent: {traced.traceparent}\r\n"
         end, whose = monotonic() + timeouts.total_s, Phase.TOTAL
         if deadline is not None and deadline < end:
             end, whose = deadline, Phase.REQUEST
-        deadlines = Deadlines(timeouts.first_byte_s, timeouts.idle_s, end, whose)
+        deadlines = Deadlines(timeouts.first_byte_s, timeouts.idle_s, end, whose, traced.when_sent)
         return Sending(self._http, self._begins[request.route] + lines, request, deadlines, MOST_ANSWER_BYTES)
 
 

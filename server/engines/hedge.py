@@ -53,6 +53,8 @@ class Second(Relay):
 
     __slots__ = ("target",)
 
+    is_hedge = True
+
     def __init__(self, pool: "EnginePool", request: ReadyRequest, permit: Permit, target: Engine) -> None:
         super().__init__(pool, request, permit)
         self.target = target

@@ -9,6 +9,7 @@ from server.engines.engine import Engine
 from server.engines.held import HeldImages
 from server.engines.payload import name_instead
 from server.engines.refusal import EngineAnsweredBadly, EngineOverloaded, EngineRefused
+from server.engines.tracing import UNTRACED, Call, begin_call
 from server.errors import (
     EngineConnectTimeout,
     EngineError,
@@ -35,12 +36,16 @@ class Relay:
     engine only, only before the first byte, and only as far as the retry budget goes.
     """
 
-    __slots__ = ("_answer", "_engine", "_permit", "_pool", "_request", "_sending")
+    __slots__ = ("_answer", "_call", "_calls", "_engine", "_permit", "_pool", "_request", "_sending")
+
+    is_hedge = False
 
     def __init__(self, pool: "EnginePool", request: ReadyRequest, permit: Permit) -> None:
         self._pool = pool
         self._request = request
         self._permit = permit
+        self._call: Call | None = None
+        self._calls = 0
         self._engine: Engine
         self._sending: AbstractAsyncContextManager[Answer]
         self._answer: Answer
@@ -66,6 +71,8 @@ class Relay:
         engine = self._engine
         engine.running -= 1
         failure = problem if problem is not None else self._answer.failure
+        if self._call is not None:
+            self._call.end(failure)
         # A failure of ours, as when we are told to stop, is not the engine's.
         if isinstance(failure, EngineError) and not isinstance(failure, TotalTimeout):
             self._pool.doubt(engine)
@@ -123,13 +130,20 @@ class Relay:
         return None
 
     async def _open(self, engine: Engine) -> Answer:
-        sending = engine.client.send(self._request, self._permit)
+        call = begin_call(self._request, engine.name, self._calls, self.is_hedge)
+        sending = engine.client.send(self._request, self._permit, call.traced if call is not None else UNTRACED)
         engine.running += 1
+        self._calls += 1
         try:
             answer = await sending.__aenter__()
-        except BaseException:
+        except BaseException as problem:
             engine.running -= 1
+            if call is not None:
+                call.end(problem)
             raise
+        if call is not None:
+            call.answered(answer)
+        self._call = call
         self._engine, self._sending, self._answer = engine, sending, answer
         return answer
 

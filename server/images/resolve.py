@@ -21,6 +21,8 @@ from server.images.structure import is_looked_at_in_no_time
 from server.images.workers import ImageWorkers
 from server.memory import Holding
 from server.metrics import Metrics
+from server.record import current_record
+from server.span import Span, enter
 
 T = TypeVar("T")
 
@@ -110,20 +112,28 @@ class ImageResolver:
     ) -> LoadedImage:
         began = time.perf_counter()
         owner = tenant.name if self._isolate else None
+        above = current_record().span
+        span = above.stage.begin("image") if above is not None else None
         try:
+            enter(span, "fetch")
             origin, data = await self._read(source, tenant, owner, holding)
             if source.inline is not None and is_looked_at_in_no_time(data):  # a thread would cost more
-                checked = self._check(source, data, owner)
+                checked = self._check(source, data, owner, span)
             else:
-                checked = await self._checks.run(lambda: self._check(source, data, owner))
+                checked = await self._checks.run(lambda: self._check(source, data, owner, span))
             seen = checked.seen
             self._add(totals, len(data), seen)
             if checked.plan.notes:
+                enter(span, "decode")
                 image = await self._bring_down(data, checked, owner, holding)
             else:
                 image = LoadedImage(checked.digest, seen.media_type, seen.width, seen.height, checked.encoded)
         except ImageError as problem:
+            if span is not None:
+                span.end(problem.code)
             raise problem.at(source.path) from problem
+        if span is not None:
+            finish_span(span, origin, len(data), checked)
         self._count(origin, len(data), checked, time.perf_counter() - began)
         return image
 
@@ -176,11 +186,13 @@ class ImageResolver:
             self._cache.forget(name)
         return names
 
-    def _check(self, source: ImageSource, data: bytes, owner: str | None) -> Checked:
+    def _check(self, source: ImageSource, data: bytes, owner: str | None, span: Span | None) -> Checked:
         """Often in a thread, where nothing may be counted: the times are for who can."""
+        enter(span, "check")
         began = time.perf_counter()
         seen = inspect_image(data, self._limits.header)
         plan = make_plan(seen, source.detail, self._budgets)
+        enter(span, "digest")
         inspected = time.perf_counter()
         digest = identify(data, owner)
         ended = time.perf_counter()
@@ -216,6 +228,21 @@ class ImageResolver:
         await holding.take(len(made.data))
         encoded = await self._checks.run(lambda: pybase64.b64encode(made.data))
         return LoadedImage(identity, made.media_type, made.width, made.height, encoded, notes)
+
+
+def finish_span(span: Span, origin: str, size: int, checked: Checked) -> None:
+    """Numbers, and words of ours: no picture is known again by them."""
+    seen, plan = checked.seen, checked.plan
+    span.attributes |= {
+        "fovea.image.source": origin,
+        "fovea.image.format": seen.format,
+        "fovea.image.bytes": size,
+        "fovea.image.width": seen.width,
+        "fovea.image.height": seen.height,
+    }
+    if plan.notes:
+        span.attributes["fovea.image.changes"] = ",".join(plan.notes)
+    span.end()
 
 
 async def all_of(works: list[Coroutine[Any, Any, T]]) -> list[T]:

@@ -21,6 +21,7 @@ from server.together import free_port
 from tests.contract.test_faults import wait_until
 from tests.fakes.engine import FakeEngine
 from tests.fakes.faulty_gateway import BUGS, CRASH, MID_STREAM
+from tests.fakes.otlp import OtlpReceiver
 from tests.fakes.serve import serving
 from tests.pictures import chat, data_url, picture, text_part
 
@@ -29,6 +30,7 @@ KEY = "fv-MARKEDbyTESTgoodkey"
 COMMON = "MARKEDbyTEST"
 # What a marker looks like inside base64, at each of the three places of a group that it may begin.
 HIDDEN = [base64.b64encode(b"x" * shift + COMMON.encode())[4 if shift else 0 : 16].decode() for shift in range(3)]
+SECRETS = (COMMON, *HIDDEN, hashlib.sha256(KEY.encode()).hexdigest())
 
 
 @dataclass
@@ -52,8 +54,7 @@ class Scene:
     def leaks(self) -> list[str]:
         metrics = httpx2.get(f"{self.url}/metrics").text if self.process.process.poll() is None else ""
         said = f"{self.process.output}\n{metrics}\n{self.audit.read_text()}".splitlines()
-        wanted = (COMMON, *HIDDEN, hashlib.sha256(KEY.encode()).hexdigest())
-        return [line for line in said if any(each in line for each in wanted)]
+        return [line for line in said if any(each in line for each in SECRETS)]
 
     def audited(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.audit.read_text().splitlines()]
@@ -74,13 +75,19 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
         "PYTHONDEVMODE": "1",  # warnings, and asyncio's debug messages
         "PYTHONASYNCIODEBUG": "1",
     }
-    with serving(engine.app) as engine_url:
+    receiver = OtlpReceiver()
+    with serving(engine.app) as engine_url, serving(receiver.app) as traces:
+        environ |= {"FOVEA_TRACES__ENDPOINT": traces, "FOVEA_TRACES__RATIO": "1"}
         arguments = ("gateway", "--engine", engine_url, "--port", str(port))
         with running("tests.fakes.faulty_gateway", *arguments, **environ) as process:
             process.wait_for("engine-0 is ready", 60)
             yield Scene(f"http://127.0.0.1:{port}", engine, process, audit)
-            if process.process.poll() is None:
+            crashed = process.process.poll() is not None
+            if not crashed:
                 process.stop()
+    # A gateway that stops sends what it still has: all spans of all requests.
+    assert receiver.spans or crashed
+    assert [raw for raw in receiver.raw if any(each.encode() in raw for each in SECRETS)] == []
 
 
 def marked_picture(marker: str) -> bytes:

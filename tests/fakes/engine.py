@@ -65,6 +65,7 @@ class FakeEngine:
         self.keeps = True
         self.breaks_at_names = False
         self.chats: list[dict[str, Any]] = []
+        self.heads: list[dict[str, str]] = []
         self.responses: list[dict[str, Any]] = []
         self.tokenized: list[dict[str, Any]] = []
         self.cancelled = 0
@@ -99,6 +100,7 @@ class FakeEngine:
         return JSONResponse(self._envelope(body, "text_completion", choice))
 
     async def _chat(self, request: Request) -> Response:
+        self.heads.append(dict(request.headers))
         body = json.loads(await request.body())
         self.chats.append(body)
         if refused := self._refusal(body.get("max_tokens") or 0) or self._miss(body["messages"]):

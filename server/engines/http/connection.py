@@ -23,12 +23,13 @@ MOST_HELD_BYTES = 256 * 1024
 @dataclass(slots=True)
 class Deadlines:
     """Of one request: seconds to the first byte of its answer's body and between its pieces; and when all of it
-    must be over, by the loop's clock, and whose wish that is."""
+    must be over, by the loop's clock, and whose wish that is. `when_sent` is called when it has gone out."""
 
     first_token_s: float
     idle_s: float
     end: float = inf
     whose: Phase = Phase.TOTAL
+    when_sent: Callable[[], object] | None = None
 
 
 class Connection(asyncio.Protocol):

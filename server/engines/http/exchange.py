@@ -34,6 +34,8 @@ async def _carry(
     try:
         connection.begin(deadlines, stream)
         sent = await send(connection, head, payload, turns)
+        if deadlines.when_sent is not None:
+            deadlines.when_sent()
         await connection.answered()
         if not sent:
             connection.spoil()

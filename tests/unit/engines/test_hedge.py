@@ -11,6 +11,7 @@ from server.engines.hedge import HedgedRelay
 from server.engines.refusal import EngineAnsweredBadly, EngineOverloaded, EngineRefused
 from server.engines.relay import Relay
 from server.engines.retry_budget import RetryBudget
+from server.engines.tracing import UNTRACED, Traced
 from server.errors import (
     DeadlineExceeded,
     EngineError,
@@ -35,7 +36,7 @@ class Held:
         self.sent: list[Payload] = []
         self.closed = self.cut = self.probes = 0
 
-    def send(self, request: ReadyRequest, permit: object) -> "Held":
+    def send(self, request: ReadyRequest, permit: object, traced: Traced = UNTRACED) -> "Held":
         self.sent.append(request.payload)
         return self
 

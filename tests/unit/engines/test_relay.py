@@ -10,6 +10,7 @@ from server.engines.engine import Engine
 from server.engines.pool import EnginePool
 from server.engines.refusal import EngineAnsweredBadly, EngineOverloaded, EngineRefused
 from server.engines.retry_budget import RetryBudget
+from server.engines.tracing import UNTRACED, Traced
 from server.errors import EngineError, EngineUnreachable, GatewayError, NoEngineReady
 from server.metrics import Metrics
 from server.permit import PermitMisused, issue
@@ -42,8 +43,10 @@ class Client:
         self.name = name
         self.fails: GatewayError | None = None
         self.sent = self.closed = 0
+        self.traced: list[Traced] = []
 
-    def send(self, request: ReadyRequest, permit: object) -> Sending:
+    def send(self, request: ReadyRequest, permit: object, traced: Traced = UNTRACED) -> Sending:
+        self.traced.append(traced)
         return Sending(self)
 
     async def can_answer(self, model: str) -> bool:
