@@ -33,6 +33,7 @@ ELSEWHERE = {
     "fovea_limit_store_errors_total": "tests/e2e/test_limits_in_valkey.py",
     "fovea_limit_store_seconds": "tests/e2e/test_limits_in_valkey.py",
     "fovea_identity_key_fetches_total": "tests/contract/test_oidc.py",
+    "fovea_trace_spans_total": "tests/contract/test_traces.py",
 }
 ROOT = Path(__file__).parents[2]
 
