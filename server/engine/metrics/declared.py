@@ -26,6 +26,35 @@ GPU = ("gpu",)
 METRICS: dict[str, Metric] = {
     "fovea_engine_info": Metric(("version", "vllm"), "1; of Fovea and of vLLM"),
     "fovea_gpus": Metric((), "GPUs that this engine sees (CUDA_VISIBLE_DEVICES) and that answer; 0 on CPUs"),
+    "fovea_gpu_info": Metric((*GPU, "name", "uuid", "driver"), "1"),
+    "fovea_gpu_memory_total_bytes": Metric(GPU, "Memory of the GPU, or of the MIG instance"),
+    "fovea_gpu_memory_used_bytes": Metric(GPU, "Of that, what is taken, by whomever, and what the driver keeps"),
+    "fovea_gpu_memory_free_bytes": Metric(GPU, "And what is not"),
+    "fovea_gpu_process_memory_bytes": Metric(
+        (*GPU, "process"),
+        "Of what is taken: by this engine (`engine`), by others (`other`); left out where the driver does not tell "
+        "our processes' numbers (in most containers)",
+    ),
+    "fovea_gpu_utilization_ratio": Metric(GPU, "Share of the last moments in which a kernel ran"),
+    "fovea_gpu_memory_utilization_ratio": Metric(GPU, "Share of them in which memory was read or written"),
+    "fovea_gpu_power_watts": Metric(GPU, "Power drawn"),
+    "fovea_gpu_power_limit_watts": Metric(GPU, "Most that it may draw"),
+    "fovea_gpu_temperature_celsius": Metric(GPU, "Temperature of the die"),
+    "fovea_gpu_throttled": Metric(
+        (*GPU, "reason"), "1 while it is slowed down: `power_cap`, `thermal`, `hw_slowdown`, `power_brake`"
+    ),
+    "fovea_gpu_ecc_errors_total": Metric(
+        (*GPU, "kind"), "Memory errors since the driver was loaded: `corrected`, `uncorrected`", "counter"
+    ),
+    "fovea_gpu_xid_errors_total": Metric(
+        (*GPU, "xid"), "The driver's XID errors, by their number, since the engine was first scraped", "counter"
+    ),
+    "fovea_gpu_errors_total": Metric(
+        (*GPU, "error"),
+        "Readings that failed: `lost` (off the bus), `reset_required`, `timeout`, `driver`, `other`; `hang` with "
+        "`-` for `gpu`: the driver has not answered for ten seconds",
+        "counter",
+    ),
     "fovea_host_memory_total_bytes": Metric((), "Memory of the machine, or of the container if that has less"),
     "fovea_host_memory_available_bytes": Metric((), "Of that, what new work could have without swapping"),
     "fovea_engine_process_memory_bytes": Metric(

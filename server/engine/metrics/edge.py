@@ -4,6 +4,7 @@ Whatever goes wrong here is one line in the log: the engine serves on without th
 """
 
 import asyncio
+import importlib
 import logging
 import os
 import sys
@@ -13,8 +14,9 @@ from typing import Any
 from prometheus_client import REGISTRY
 
 from server.engine.metrics.checkpoint import Checkpoint
-from server.engine.metrics.collector import EngineCollector
+from server.engine.metrics.collector import EngineCollector, Source
 from server.engine.metrics.declared import Readings
+from server.engine.metrics.gpus import GpuMetrics, Gpus
 from server.engine.metrics.host import HostMemory
 from server.engine.metrics.kv_usage import of_this_process
 from server.engine.metrics.memory import EngineMemory, memory_of
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 
 Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+NVML = "vllm.third_party.pynvml"
 # The workers answer between two steps.
 WORKERS_S = 120
 
@@ -64,9 +67,22 @@ def open_metrics(client: Any, environ: Mapping[str, str]) -> EngineMemory:
     checkpoint = Checkpoint(memory.model_name, model.model, model.revision, environ)
     reading = Sampler(checkpoint.read, "fovea-checkpoint")
     reading.start()
+    processes = Processes()
     info: Readings = {"fovea_engine_info": {(environ.get(VERSION_VARIABLE, "unknown"), vllm_version()): 1}}
-    REGISTRY.register(EngineCollector([lambda: info, HostMemory(), Processes(), memory, reading.readings]))
+    gpus = gpu_source(config, processes, environ)
+    REGISTRY.register(EngineCollector([lambda: info, gpus, HostMemory(), processes, memory, reading.readings]))
     return memory
+
+
+def gpu_source(vllm_config: Any, processes: Processes, environ: Mapping[str, str]) -> Source:
+    """vLLM's build for CPUs uses no GPU, whatever the machine has: it tells of those that are named to it."""
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if vllm_config.device_config.device_type != "cuda" and not visible:
+        return lambda: {"fovea_gpus": {(): 0}}
+    gpus = Gpus(lambda: importlib.import_module(NVML), visible, processes.family)
+    sampler = Sampler(gpus.read, "fovea-gpus")
+    sampler.start()
+    return GpuMetrics(sampler)
 
 
 async def ask_workers(client: Any, memory: EngineMemory) -> None:

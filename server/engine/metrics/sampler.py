@@ -45,10 +45,15 @@ class Sampler:
             return self._last
 
     @property
+    def under_way_s(self) -> float | None:
+        """For how long the reading that is under way has been; None: none is."""
+        asked_s = self._asked_s
+        return None if asked_s is None else self._clock() - asked_s
+
+    @property
     def hangs(self) -> bool:
         """The last readings are too old to be told."""
-        asked_s = self._asked_s
-        return asked_s is not None and self._clock() - asked_s >= HANGS_S
+        return (self.under_way_s or 0) >= HANGS_S
 
     def _run(self) -> None:
         while True:
