@@ -4,7 +4,7 @@ GATEWAY := .venv/gateway/bin
 SET_UP := $(PYTHON) deploy/environments/set_up.py
 PROMETHEUS ?= http://127.0.0.1:9090
 
-.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-cache train docs dashboards screenshots clean
+.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-cache train observe docs dashboards screenshots clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -57,6 +57,10 @@ train: setup  ## train the bundled model anew into build/demo-model (2.3 hours o
 docs:  ## write the tables of docs/ that are made of the code: metrics
 	@$(SET_UP) gateway
 	$(GATEWAY)/python -m server.metrics_table
+
+observe:  ## dashboards and alerts over a demonstration under load; KEEP=1 stays until Ctrl-C
+	@$(SET_UP) gateway engine valkey prometheus prometheus-alertmanager
+	@$(GATEWAY)/python -m demo.observe.run $(if $(KEEP),--keep)
 
 dashboards:  ## write Grafana's dashboards anew: deploy/grafana/json/
 	@$(SET_UP) gateway
