@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from server.engine.metrics.checkpoint import Checkpoint
 from server.engine.metrics.collector import EngineCollector, Source
@@ -37,8 +37,9 @@ WORKERS_S = 120
 class Metrics:
     """ASGI middleware, for the moment before vLLM's server listens: then it has its engine."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, registry: CollectorRegistry = REGISTRY) -> None:
         self._app = app
+        self._registry = registry
         self._asking: asyncio.Task[None] | None = None
 
     async def __call__(
@@ -52,13 +53,13 @@ class Metrics:
         speak_through_vllm("server.engine.metrics")
         try:
             client = scope["app"].state.engine_client
-            memory = open_metrics(client, os.environ)
+            memory = open_metrics(client, os.environ, self._registry)
             self._asking = asyncio.create_task(ask_workers(client, memory))
         except Exception as problem:  # noqa: BLE001 - see the module's words
             log.warning("The engine serves without Fovea's metrics: %s: %s", type(problem).__name__, problem)
 
 
-def open_metrics(client: Any, environ: Mapping[str, str]) -> EngineMemory:
+def open_metrics(client: Any, environ: Mapping[str, str], registry: CollectorRegistry) -> EngineMemory:
     """Registers all that there is; `client` is vLLM's own of its engine."""
     config = client.vllm_config
     encoder_tokens = getattr(getattr(client, "input_processor", None), "mm_encoder_cache_size", 0)
@@ -70,7 +71,7 @@ def open_metrics(client: Any, environ: Mapping[str, str]) -> EngineMemory:
     processes = Processes()
     info: Readings = {"fovea_engine_info": {(environ.get(VERSION_VARIABLE, "unknown"), vllm_version()): 1}}
     gpus = gpu_source(config, processes, environ)
-    REGISTRY.register(EngineCollector([lambda: info, gpus, HostMemory(), processes, memory, reading.readings]))
+    registry.register(EngineCollector([lambda: info, gpus, HostMemory(), processes, memory, reading.readings]))
     return memory
 
 
