@@ -8,9 +8,10 @@ import base64
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +59,24 @@ class Page:
     async def command(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1
         await self._socket.send_json({"id": self._number, "method": method, "params": parameters})
-        async with asyncio.timeout(ANSWER_S):
-            while True:
-                message = json.loads(await self._socket.receive_str())
-                if message.get("id") == self._number:
-                    break
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                message = await self._answer(self._number)
+        except TimeoutError:
+            raise ChromiumError(f"{method}: no answer within {ANSWER_S} s") from None
         if "error" in message:
             raise ChromiumError(f"{method}: {message['error']}")
         return dict(message["result"])
+
+    async def _answer(self, number: int) -> dict[str, Any]:
+        """Events that come between are nobody's."""
+        while True:
+            received = await self._socket.receive()
+            if received.type is not aiohttp.WSMsgType.TEXT:
+                raise ChromiumError("chromium has gone")
+            message: dict[str, Any] = json.loads(received.data)
+            if message.get("id") == number:
+                return message
 
     async def resize(self, width: int, height: int) -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -104,6 +115,7 @@ async def chromium_page() -> AsyncIterator[Page]:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             port = await _port(Path(profile) / "DevToolsActivePort", process)
@@ -114,7 +126,8 @@ async def chromium_page() -> AsyncIterator[Page]:
                 async with session.ws_connect(address, max_msg_size=LARGEST_MESSAGE) as socket:
                     yield Page(socket)
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
 
