@@ -1,21 +1,27 @@
 """The arguments of `fovea engine` that are about the embedding cache (`engine/cache_options.py` hands them on)."""
 
+import os
 from typing import Annotated
 
 import typer
 
 from server.engine.cache_options import (
     OFF,
+    ON,
     SHARED_VARIABLE,
     CacheOptions,
     parse_compression,
     parse_duration,
     parse_size,
 )
+from server.engine.encoder_cache.options import Options, folder_of
 from server.errors import ConfigError
 
 FolderArgument = Annotated[
-    str, typer.Option(metavar="DIR|off", help="Keep pictures' embeddings, in this folder beyond restarts.")
+    str,
+    typer.Option(
+        metavar="on|DIR|off", help="Keep pictures' embeddings beyond restarts: in the user's cache, or that folder."
+    ),
 ]
 HostArgument = Annotated[
     int | None,
@@ -60,7 +66,9 @@ def make_options(
 ) -> CacheOptions | None:
     """None: no cache. Raises ConfigError, rather than start without what something else given was meant for."""
     if not folder:
-        raise ConfigError("--embedding-cache names no folder: give it one, or off.")
+        raise ConfigError("--embedding-cache has no value: name a folder, or on, or off.")
+    if folder == ON:
+        folder = str(folder_of(Options(), os.environ))
     if folder != OFF:
         return CacheOptions(folder, host_bytes, disk_bytes, shared_bytes, ttl_s, wait_s, compress)
     others = {
@@ -74,5 +82,7 @@ def make_options(
     }
     for name, value in others.items():
         if value is not None:
-            raise ConfigError(f"{name} has no effect without --embedding-cache DIR: add that, or leave this out.")
+            raise ConfigError(
+                f"{name} has no effect without --embedding-cache on (or a folder): add it, or not this."
+            )
     return None

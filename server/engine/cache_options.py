@@ -5,7 +5,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-OFF = "off"
+ON, OFF = "on", "off"  # instead of a folder: in the usual place, or none
 CONNECTOR = "FoveaEncoderCache"
 MODULE = "fovea_encoder_cache"  # in the folder inside/
 # A shared tier's URL may hold a password, and vLLM logs its arguments: this one goes by the environment.

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from server.engine import metrics_options
-from server.engine.cache_folder import why_unusable
-from server.engine.cache_options import SHARED_VARIABLE, CacheOptions, folder_path, transfer_config
+from server.engine.cache_check import refusal, warning
+from server.engine.cache_options import SHARED_VARIABLE, CacheOptions, transfer_config
 
 STARTUP_FOLDER = Path(__file__).parent / "startup"
 INSIDE_FOLDER = Path(__file__).parent / "inside"
@@ -110,15 +110,6 @@ def check_port(host: str, port: int) -> None:
         ) from problem
 
 
-def check_cache(options: CacheOptions, shared: str, report: Callable[[str], None]) -> None:
-    """Raises LaunchError for a folder that cannot be used. The shared one may come later, as a store may: it is
-    only told of."""
-    if options.folder and (reason := why_unusable(folder_path(options.folder))):
-        raise LaunchError(f"cannot keep embeddings in {options.folder} ({reason}): name another --embedding-cache.")
-    if shared and "://" not in shared and (reason := why_unusable(Path(shared))):
-        report(f"cannot share embeddings in {shared} ({reason}): they are not shared until that is mended")
-
-
 def make_command(launch: Launch, build: VllmBuild) -> list[str]:
     """vLLM's command line: ours first, then the caller's flags; a default is left out where the caller set it."""
     set_by_caller = {option.split("=", 1)[0].replace("_", "-") for option in launch.options}
@@ -191,7 +182,10 @@ def run_engine(launch: Launch, environ: Mapping[str, str], report: Callable[[str
     check_model(launch.model)
     check_port(launch.host, launch.port)
     if launch.embedding_cache is not None:
-        check_cache(launch.embedding_cache, environ.get(SHARED_VARIABLE, ""), report)
+        if sentence := refusal(launch.embedding_cache, launch.model, launch.options):
+            raise LaunchError(sentence)
+        if line := warning(environ.get(SHARED_VARIABLE, "")):
+            report(line)
     build = inspect_build(find_python(environ))
     report(f"vLLM {build.version} ({build.device}) is loading {launch.served_name}")
     began = time.monotonic()

@@ -51,6 +51,11 @@ def test_help_says_what_can_be_set(command: tuple[str, ...], word: str) -> None:
             {"FOVEA_ENGINE_PYTHON": "/bin/false"},
             "cannot keep embeddings in /proc/nothing (No such file or directory)",
         ),
+        (
+            ("server", "engine", "--model", str(DEMO_MODEL), "--embedding-cache", "on", "--language-model-only"),
+            {"FOVEA_ENGINE_PYTHON": "/bin/false"},
+            "takes no pictures: start it without --embedding-cache",
+        ),
         (("server", "gateway"), {}, "no engine is named"),
         (("server", "gateway", "--engine", "localhost:8000"), {}, "is not a URL like http://"),
         (("server", "gateway", "--engine", "http://x"), {"FOVEA_TYPO": "1"}, "FOVEA_TYPO is not a setting"),
@@ -93,7 +98,7 @@ def fake_python(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--embedding-cache-disk", "1GiB"), "has no effect without --embedding-cache DIR"),
+        (("--embedding-cache-disk", "1GiB"), "has no effect without --embedding-cache"),
         (("--embedding-cache", "/proc/nothing"), "cannot keep embeddings in /proc/nothing"),
     ],
 )

@@ -11,10 +11,11 @@ def shape_of(text: str) -> list[str]:
     return [re.sub(r"[\d.,]+", "#", line.rstrip()) for line in text.splitlines() if line.strip()]
 
 
-def test_make_demo_prints_five_right_answers_and_what_the_readme_shows() -> None:
+def test_make_demo_prints_right_answers_a_hit_and_what_the_readme_shows() -> None:
     done = subprocess.run(["make", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("(right;") == 5
+    assert done.stdout.count("(right;") == 6
+    assert done.stdout.count("embedding: miss)") == 5
     block = re.search(r"```\n(== Quantize.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert block is not None
     printed = shape_of(done.stdout)

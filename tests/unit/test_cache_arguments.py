@@ -1,5 +1,6 @@
 """`fovea engine --embedding-cache...`, as it is typed: what cannot be meant is refused before anything starts."""
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from server.cache_arguments import make_options
@@ -28,7 +29,7 @@ def test_every_option_of_the_cache_is_refused_without_one_and_says_what_to_do() 
             done = start(name, value, *off)
             assert done.exit_code == 2
             assert done.stderr.startswith(f"fovea: {name} ")
-            assert "has no effect without --embedding-cache DIR" in done.stderr
+            assert "has no effect without --embedding-cache on" in done.stderr
             assert len(done.stderr.strip().splitlines()) == 1
             assert "s3cret" not in done.output
 
@@ -48,7 +49,16 @@ def test_a_shared_tier_that_is_named_in_the_environment_is_refused_without_a_cac
 
 def test_a_folder_without_a_name_is_refused() -> None:
     done = start("--embedding-cache", "")
-    assert (done.exit_code, done.stderr) == (2, "fovea: --embedding-cache names no folder: give it one, or off.\n")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "fovea: --embedding-cache has no value: name a folder, or on, or off.\n",
+    )
+
+
+def test_the_usual_place_is_where_fovea_cache_looks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/of/somebody")
+    made = make_options("on", None, None, "", None, None, None, None)
+    assert made == CacheOptions("/of/somebody/fovea/embeddings")
 
 
 def test_what_is_given_with_a_folder_is_handed_on() -> None:

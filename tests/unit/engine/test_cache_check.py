@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from server.engine.cache_folder import ROOM_BYTES, why_unusable
+from server.engine.cache_check import ROOM_BYTES, refusal, takes_pictures, warning, why_unusable
 from server.engine.cache_options import CacheOptions
-from server.engine.launch import LaunchError, check_cache
 from tests.unit.engine.encoder_cache.folders import as_somebody_else, files, folder_tier, has, put, room_for
 
 
@@ -57,11 +56,31 @@ def test_a_folder_that_others_are_busy_with_can_be_used(tmp_path: Path) -> None:
         os.close(held)
 
 
-def test_an_engine_does_not_start_without_its_folder_and_does_without_the_shared_one(tmp_path: Path) -> None:
-    said: list[str] = []
-    check_cache(CacheOptions(str(tmp_path / "kept")), "/proc/shared", said.append)
-    check_cache(CacheOptions(str(tmp_path / "kept")), "redis://nobody:1", said.append)
-    (line,) = said
-    assert line.startswith("cannot share embeddings in /proc/shared (No such file or directory)")
-    with pytest.raises(LaunchError, match=r"/proc/nothing \(No such file .*name another --embedding-cache"):
-        check_cache(CacheOptions("/proc/nothing"), "", said.append)
+def test_an_engine_does_not_start_without_its_folder(tmp_path: Path) -> None:
+    assert refusal(CacheOptions(str(tmp_path / "kept")), "org/name", ()) == ""
+    said = refusal(CacheOptions("/proc/nothing"), "org/name", ())
+    assert said.startswith("cannot keep embeddings in /proc/nothing (No such file or directory): name another")
+
+
+def test_an_engine_starts_without_the_shared_folder_and_says_so(tmp_path: Path) -> None:
+    assert warning("/proc/shared").startswith("cannot share embeddings in /proc/shared (No such file or directory)")
+    assert [warning(each) for each in ("", "redis://nobody:1", str(tmp_path))] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "takes"),
+    [
+        ('{"vision_config": {}}', (), True),
+        ('{"vision_config": {}}', ("--language_model_only",), False),
+        ('{"model_type": "llama"}', (), False),
+        ('{"mm_vision_tower": "a"}', (), True),
+        (None, (), True),
+    ],
+)
+def test_a_model_that_takes_no_pictures_is_known_by_its_config(
+    tmp_path: Path, config: str | None, options: tuple[str, ...], takes: bool
+) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    assert takes_pictures(str(tmp_path), options) is takes
+    assert (refusal(CacheOptions(), str(tmp_path), options) == "") is takes
