@@ -59,7 +59,8 @@ def test_a_lock_on_a_folder_that_was_removed_meanwhile_is_no_lock(tmp_path: Path
         with open_ledger(str(root), 0):
             waiting = pool.submit(wait_for_it)
             entered.wait()
-            shutil.rmtree(root)
+            root.rename(tmp_path / "gone")  # all at once: who waits may be about to make it anew
+            shutil.rmtree(tmp_path / "gone")
         assert waiting.result() == Sums(1, 1, 1, 1)
     with open_ledger(str(root), 0) as ledger:
         assert ledger.read() == Sums(1, 1, 1, 1)
