@@ -12,7 +12,7 @@ STAT_LOGGER_FOLDER = Path(__file__).parent / "inside" / "stat_logger"
 VERSION_VARIABLE = "FOVEA_ENGINE_VERSION"
 SWITCH = "FOVEA_ENGINE_METRICS"
 # With these, workers may run on machines that have nothing of ours: they could not be started.
-ELSEWHERE = ("ray", "--nnodes", "-n", "--node-rank", "-r")
+ELSEWHERE = ("ray", "--nnodes", "-n", "--node-rank", "-r", "--config")  # a file may say any of them
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 

@@ -87,12 +87,12 @@ def gpu_source(vllm_config: Any, processes: Processes, environ: Mapping[str, str
 
 
 async def ask_workers(client: Any, memory: EngineMemory) -> None:
-    """How much each has allocated for KV."""
+    """How much each has allocated for KV: all of them, or it is not known."""
     if client.vllm_config.parallel_config.worker_extension_cls != WORKER_EXTENSION:
         return
     try:
         told = await asyncio.wait_for(client.collective_rpc("fovea_kv_cache_bytes"), WORKERS_S)
-        memory.kv_bytes = sum(told)
+        memory.kv_bytes = sum(told) if all(told) else 0
     except Exception as problem:  # noqa: BLE001 - see the module's words
         log.warning("What the KV cache takes in bytes is not known: %s: %s", type(problem).__name__, problem)
 

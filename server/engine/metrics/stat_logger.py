@@ -16,8 +16,9 @@ class KvUsageLogger(AggregateStatLoggerBase):
     def record(
         self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
     ) -> None:
-        if scheduler_stats is not None:
-            of_this_process.note(engine_idx, scheduler_stats.kv_cache_usage)
+        share = getattr(scheduler_stats, "kv_cache_usage", None)
+        if isinstance(share, int | float):  # vLLM's statistics are no stable interface, and its steps must go on
+            of_this_process.note(engine_idx, share)
 
     def log_engine_initialized(self) -> None:
         """Nothing is left to do then."""

@@ -29,6 +29,7 @@ def test_an_engine_tells_our_metrics_unless_it_is_told_not_to() -> None:
         ("--distributed_executor_backend=ray",),
         ("--nnodes=2",),
         ("-n", "2"),
+        ("--config", "engine.yaml"),
     ],
 )
 def test_workers_on_other_machines_are_not_asked(options: tuple[str, ...]) -> None:

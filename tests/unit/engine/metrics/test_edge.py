@@ -112,7 +112,8 @@ def test_an_engine_of_another_make_serves_without_our_metrics(caplog: pytest.Log
 
 
 @pytest.mark.parametrize(
-    "broken", [{"workers": RuntimeError("gone")}, {"workers": ["much"]}, {"extension": "theirs.Own"}]
+    "broken",
+    [{"workers": RuntimeError("gone")}, {"workers": ["much"]}, {"workers": [30, 0]}, {"extension": "theirs.Own"}],
 )
 def test_workers_that_cannot_be_asked_leave_the_bytes_out_alone(tmp_path: Path, broken: dict[str, Any]) -> None:
     server = Server(client(write_toy(tmp_path / "toy"), **broken))
