@@ -75,6 +75,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], bool]] = {
     "no-labels": (NAMELESS_DOWN, {"alertname": "FoveaLimitStoreLost", "instance": "gw:8080"}, False),
     "no-name": (NAMELESS_DOWN, {"alertname": "FoveaEngineEjected", "engine": "engine-0"}, False),
     "gpu-of-a-dead-gateway": (DOWN, {"alertname": "FoveaGpuXid", "instance": "e0:8000"}, False),
+    "lost-gpu-of-a-dead-gateway": (DOWN, {"alertname": "FoveaGpuLost", "instance": "e0:8000"}, False),
     "keys-without-engines": (NONE_READY, {"alertname": "FoveaKeysFileBroken", "instance": "gw:8080"}, False),
     "another-budget": (
         BURNS,
