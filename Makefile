@@ -4,7 +4,7 @@ GATEWAY := .venv/gateway/bin
 SET_UP := $(PYTHON) deploy/environments/set_up.py
 PROMETHEUS ?= http://127.0.0.1:9090
 
-.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-cache train observe docs dashboards screenshots clean
+.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-metrics bench-cache train observe docs dashboards screenshots clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -46,6 +46,10 @@ bench-quantize: setup  ## our writer beside llm-compressor's and cp: docs/benchm
 bench-gateway:  ## what the gateway adds to a request, by stage and beside other gateways: docs/benchmarks/gateway.md
 	@$(SET_UP) gateway nginx peer-vllm-router peer-smg peer-litellm
 	$(GATEWAY)/python -m loadtest.bench_gateway
+
+bench-metrics:  ## what counting adds to a request, and what a scrape takes: docs/benchmarks/metrics.md
+	@$(SET_UP) gateway
+	$(GATEWAY)/python -m loadtest.bench_metrics
 
 bench-cache:  ## time to first token with embeddings from each tier, beside stock vLLM: docs/benchmarks/embedding-cache.md
 	@$(SET_UP) gateway engine valkey

@@ -167,7 +167,7 @@ def gateway_worker(control: Annotated[int, typer.Option()], listener: Annotated[
     tell_no_values()
     metrics = Metrics()
     try:
-        line = WorkerControl(socket.socket(fileno=control), metrics.registry)
+        line = WorkerControl(socket.socket(fileno=control), metrics.text)
         serve(read_settings(), metrics, line, [socket.socket(fileno=each) for each in listener])
     except ConfigError as problem:
         refuse(str(problem))

@@ -5,7 +5,7 @@ docs/operating.md has a table that is made of these declarations (`server.metric
 
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
 from server.metering.admission import AdmissionMetrics
 from server.metering.declaring import Across, Declarations, Declared
@@ -31,6 +31,7 @@ class Metrics(RequestMetrics, AdmissionMetrics, ImageMetrics, FileMetrics, Engin
         declare = Declarations(self.registry)
         for subject in SUBJECTS:
             subject.__init__(self, declare)
+        self._declare = declare
         self.declared: tuple[Declared, ...] = tuple(declare.all)
         self.tenants = make_tenant_classes()
         self.models = make_model_classes()
@@ -45,6 +46,9 @@ class Metrics(RequestMetrics, AdmissionMetrics, ImageMetrics, FileMetrics, Engin
         self.tokens.add((label, "prompt"), max(0, prompt))
         self.tokens.add((label, "completion"), max(0, completion))
 
+    def text(self) -> str:
+        """In Prometheus' text format, as `generate_latest` of the registry would write it."""
+        return self._declare.text()
+
     async def exposition(self) -> bytes:
-        """The registry in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return self.text().encode()

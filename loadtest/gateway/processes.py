@@ -28,13 +28,16 @@ class Gateway:
     port: int
     process: "subprocess.Popen[str]"
 
-    def tell(self, then_feel: bool = False) -> dict[str, Any]:
+    def ask(self, line: str) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write("feel\n" if then_feel else "rest\n")
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
         told: dict[str, Any] = json.loads(self.process.stdout.readline())
         return told
+
+    def tell(self, then_feel: bool = False) -> dict[str, Any]:
+        return self.ask("feel" if then_feel else "rest")
 
 
 @contextmanager
@@ -50,10 +53,12 @@ def stub() -> Iterator[int]:
 
 
 @contextmanager
-def gateway(source: Path, upstream: int, stages: Mapping[str, str], **environ: str) -> Iterator[Gateway]:
-    """The gateway of the checkout at `source`, once it is ready."""
+def gateway(
+    source: Path, upstream: int, stages: Mapping[str, str], script: Path = WATCHED, /, **environ: str
+) -> Iterator[Gateway]:
+    """The gateway of the checkout at `source`, run by `script`, once it is ready."""
     port = free_port()
-    command = [sys.executable, str(WATCHED), json.dumps(stages), "gateway"]
+    command = [sys.executable, str(script), json.dumps(stages), "gateway"]
     command += ["--engine", f"http://127.0.0.1:{upstream}", "--port", str(port)]
     given = {**os.environ, "PYTHONPATH": str(source), **always_with_bytes(source), **environ}
     with subprocess.Popen(

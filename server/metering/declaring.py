@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.registry import Collector
 
 from server.metering.labels import Label
 from server.metering.loop_counter import LoopCounter
@@ -47,31 +48,54 @@ class Declarations:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
+        self._instruments: list[Collector] = []
         self.all: list[Declared] = []
+
+    def text(self) -> str:
+        """What all of them say, in Prometheus' text format."""
+        return "".join(map(text_of, self._instruments))
 
     def counter(self, name: str, text: str, *labels: Label) -> Counter:
         self.all.append(Declared(name, "counter", text, labels))
-        return Counter(name, text, names(labels), registry=self._registry)
+        made = Counter(name, text, names(labels), registry=self._registry)
+        self._instruments.append(made)
+        return made
 
     def gauge(self, name: str, text: str, *labels: Label, across: Across) -> Gauge:
         self.all.append(Declared(name, "gauge", text, labels, across=across))
-        return Gauge(name, text, names(labels), registry=self._registry)
+        made = Gauge(name, text, names(labels), registry=self._registry)
+        self._instruments.append(made)
+        return made
 
     def histogram(self, name: str, text: str, *labels: Label, buckets: Sequence[float]) -> Histogram:
         self.all.append(Declared(name, "histogram", text, labels, tuple(buckets)))
-        return Histogram(name, text, names(labels), buckets=buckets, registry=self._registry)
+        made = Histogram(name, text, names(labels), buckets=buckets, registry=self._registry)
+        self._instruments.append(made)
+        return made
 
     def loop_counter(self, name: str, text: str, *labels: Label) -> LoopCounter:
         self.all.append(Declared(name, "counter", text, labels))
-        return LoopCounter(name, text, names(labels), self._registry)
+        made = LoopCounter(name, text, names(labels), self._registry)
+        self._instruments.append(made)
+        return made
 
     def loop_gauge(self, name: str, text: str, *labels: Label, across: Across) -> LoopGauge:
         self.all.append(Declared(name, "gauge", text, labels, across=across))
-        return LoopGauge(name, text, names(labels), self._registry)
+        made = LoopGauge(name, text, names(labels), self._registry)
+        self._instruments.append(made)
+        return made
 
     def loop_histogram(self, name: str, text: str, *labels: Label, buckets: Sequence[float]) -> LoopHistogram:
         self.all.append(Declared(name, "histogram", text, labels, tuple(buckets)))
-        return LoopHistogram(name, text, names(labels), buckets, self._registry)
+        made = LoopHistogram(name, text, names(labels), buckets, self._registry)
+        self._instruments.append(made)
+        return made
+
+
+def text_of(instrument: Collector) -> str:
+    if isinstance(instrument, LoopCounter | LoopGauge | LoopHistogram):
+        return instrument.text()
+    return generate_latest(instrument).decode()
 
 
 def names(labels: Sequence[Label]) -> list[str]:

@@ -6,6 +6,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from server.metering.text import head, series
+
 
 class LoopCounter(Collector):
     """Label values must be bounded by who gives them."""
@@ -14,6 +16,7 @@ class LoopCounter(Collector):
         self._named = (name, documentation)
         self._label_names = tuple(labels)
         self._values: dict[tuple[str, ...], int] = {}
+        self._series: dict[tuple[str, ...], str] = {}
         registry.register(self)
 
     def add(self, values: tuple[str, ...], count: int = 1) -> None:
@@ -24,6 +27,17 @@ class LoopCounter(Collector):
             known[values] = count
         else:
             raise ValueError("a series has one value for each label")
+
+    def text(self) -> str:
+        """As `generate_latest` would write it."""
+        name, known = f"{self._named[0]}_total", self._series
+        lines = [head(name, "counter", self._named[1])]
+        for values, count in self._values.items():
+            worded = known.get(values)
+            if worded is None:
+                worded = known[values] = series(name, self._label_names, values)
+            lines.append(f"{worded} {count}.0\n")
+        return "".join(lines)
 
     def describe(self) -> Iterable[Metric]:
         return [CounterMetricFamily(*self._named, labels=self._label_names)]

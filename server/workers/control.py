@@ -1,7 +1,7 @@
 """A worker's line to its supervisor: it says when it serves, tells its metrics, and asks for everybody's.
 
-Lines of JSON: {"serving": true}, {"tell": null} answered by {"told": samples}, and {"ask": number} answered by
-{"asked": number, "sum": samples}.
+Lines of JSON: {"serving": true}, {"tell": null} answered by {"told": text}, and {"ask": number} answered by
+{"asked": number, "sum": text}.
 """
 
 import asyncio
@@ -11,12 +11,10 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
 from server.errors import BusyError
-from server.workers.sums import Samples, exposition_of, samples_of
 
 # Of a line: metrics are some hundred kilobytes at most.
 MOST_BYTES = 16 * 1024**2
@@ -57,11 +55,12 @@ class ControlLine:
 class WorkerControl:
     """A worker's end. Whoever started it is gone when the line ends: then it stops as if told to."""
 
-    def __init__(self, end: socket.socket, registry: CollectorRegistry) -> None:
+    def __init__(self, end: socket.socket, tell: Callable[[], str]) -> None:
+        """`tell` says what this worker has counted, in Prometheus' text format."""
         self._end = end
-        self._registry = registry
+        self._tell = tell
         self._numbers = itertools.count()
-        self._asked: dict[int, asyncio.Future[Samples]] = {}
+        self._asked: dict[int, asyncio.Future[str]] = {}
         self._line: ControlLine | None = None
         self._listening: asyncio.Task[None] | None = None
 
@@ -78,7 +77,7 @@ class WorkerControl:
         if self._listening is not None and self._line is not None:
             self._listening.cancel()
             await asyncio.wait({self._listening})
-            self._line.say(told=samples_of(self._registry))
+            self._line.say(told=self._tell())
             await self._line.close()
 
     async def scrape(self) -> bytes:
@@ -89,17 +88,17 @@ class WorkerControl:
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         try:
             self._line.say(ask=number)
-            samples = await asyncio.wait_for(answer, ANSWER_S)
+            whole: str = await asyncio.wait_for(answer, ANSWER_S)
         except TimeoutError as problem:
             raise BusyError("The other workers' metrics did not come in time.") from problem
         finally:
             del self._asked[number]
-        return exposition_of(self._registry, samples)
+        return whole.encode()
 
     async def _listen(self, line: ControlLine) -> None:
         while (message := await line.hear()) is not None:
             if "tell" in message:
-                line.say(told=samples_of(self._registry))
+                line.say(told=self._tell())
             elif (answer := self._asked.get(message["asked"])) is not None and not answer.done():
                 answer.set_result(message["sum"])
         os.kill(os.getpid(), signal.SIGTERM)

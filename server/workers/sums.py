@@ -1,75 +1,95 @@
-"""Adds up the metrics of several workers, so that one scrape of any of them shows the whole gateway."""
+"""Adds up the metrics of several workers, so that one scrape of any of them shows the whole gateway.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+They travel as Prometheus' text: who serves writes it quickly, and the supervisor, which serves nobody, reads it.
+"""
 
-from prometheus_client import CollectorRegistry, Metric, generate_latest
-from prometheus_client.registry import Collector
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client.utils import floatToGoString
 
 from server.metering.declaring import Across
 from server.metering.label_classes import LabelClasses
 
-# Of each family: a sample's name and labels, and its value. It travels as JSON.
-Sample = tuple[str, list[tuple[str, str]], float]
-Samples = dict[str, list[Sample]]
 FOLD: Mapping[Across, Callable[[float, float], float]] = {"sum": lambda one, two: one + two, "min": min, "max": max}
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+# Series whose labels have been looked at; more than several workers have.
+MOST_KNOWN = 100_000
 
 
-def samples_of(registry: CollectorRegistry) -> Samples:
-    return {
-        family.name: [(each.name, list(each.labels.items()), each.value) for each in family.samples]
-        for family in registry.collect()
-    }
+@dataclass(slots=True)
+class Family:
+    """What stands before its series (HELP and TYPE), and their values by their names and labels as written."""
+
+    head: str
+    series: dict[str, float] = field(default_factory=dict)
 
 
-def merge(
-    parts: Iterable[Samples], gauges: Mapping[str, Across], classes: Mapping[str, LabelClasses] | None = None
-) -> Samples:
-    """One of many; families that `gauges` does not name are added up. Samples keep their order.
+# By the name that its TYPE line has.
+Families = dict[str, Family]
 
-    Labels that `classes` names go through these: each worker has first ones of its own, and all workers there ever
-    were must not have more than one has. As a label's class never changes, no sum ever falls.
+
+def read_families(text: str) -> Families:
+    """Of what a worker tells: HELP, TYPE and then its series, family by family."""
+    found: Families = {}
+    family, about = Family(""), ""
+    for line in text.split("\n"):
+        if line.startswith("# HELP "):
+            about = line
+        elif line.startswith("# TYPE "):
+            family = found[line.split(" ", 3)[2]] = Family(f"{about}\n{line}\n")
+        elif line:
+            series, _, value = line.rpartition(" ")
+            family.series[series] = float(value)
+    return found
+
+
+def write_families(families: Families) -> str:
+    lines = []
+    for family in families.values():
+        lines.append(family.head)
+        lines += [f"{series} {floatToGoString(value)}\n" for series, value in family.series.items()]  # type: ignore[no-untyped-call]
+    return "".join(lines)
+
+
+class Relabelling:
+    """Puts the labels that `classes` names through these.
+
+    Each worker has first ones of its own, and all workers there ever were must not have more than one has. As a
+    label's class never changes, no sum ever falls.
     """
-    classes = classes or {}
-    merged: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+
+    def __init__(self, classes: Mapping[str, LabelClasses]) -> None:
+        self._classes = classes
+        self._known: dict[str, str] = {}
+
+    def of(self, series: str) -> str:
+        known = self._known.get(series)
+        if known is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            known = self._known[series] = LABEL.sub(self._relabel, series)
+        return known
+
+    def _relabel(self, label: re.Match[str]) -> str:
+        classes = self._classes.get(label[1])
+        return label[0] if classes is None else f'{label[1]}="{classes.of(label[2])}"'
+
+
+def merge(parts: Iterable[Families], gauges: Mapping[str, Across], relabelling: Relabelling) -> Families:
+    """One of many; families that `gauges` does not name are added up. Families and series keep their order."""
+    merged: Families = {}
     for part in parts:
-        for family, samples in part.items():
-            fold = FOLD[gauges.get(family, "sum")]
-            known = merged.setdefault(family, {})
-            for name, labels, value in samples:
-                key = (name, tuple([(label, in_class(classes, label, text)) for label, text in labels]))
-                known[key] = fold(known[key], value) if key in known else value
-    return {
-        family: [(name, list(labels), value) for (name, labels), value in known.items()]
-        for family, known in merged.items()
-    }
+        for name, family in part.items():
+            fold = FOLD[gauges.get(name, "sum")]
+            known = merged.setdefault(name, Family(family.head)).series
+            for told, value in family.series.items():
+                series = relabelling.of(told)
+                known[series] = fold(known[series], value) if series in known else value
+    return merged
 
 
-def in_class(classes: Mapping[str, LabelClasses], label: str, text: str) -> str:
-    return classes[label].of(text) if label in classes else text
-
-
-def only_counts(samples: Samples, gauges: Mapping[str, Across]) -> Samples:
+def only_counts(families: Families, gauges: Mapping[str, Across]) -> Families:
     """What stays true of a worker that is gone."""
-    return {family: each for family, each in samples.items() if family not in gauges}
-
-
-class Merged(Collector):
-    """The families of `registry`, with other samples."""
-
-    def __init__(self, registry: CollectorRegistry, samples: Samples) -> None:
-        self._registry = registry
-        self._samples = samples
-
-    def collect(self) -> Iterator[Metric]:
-        for family in self._registry.collect():
-            whole = Metric(family.name, family.documentation, family.type, family.unit)
-            for name, labels, value in self._samples.get(family.name, []):
-                whole.add_sample(name, dict(labels), value)
-            yield whole
-
-
-def exposition_of(registry: CollectorRegistry, samples: Samples) -> bytes:
-    """In Prometheus' text format."""
-    whole = CollectorRegistry()
-    whole.register(Merged(registry, samples))
-    return generate_latest(whole)
+    return {name: each for name, each in families.items() if name not in gauges}

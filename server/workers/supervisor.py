@@ -17,7 +17,7 @@ from typing import Any
 from server.metering.declaring import Across
 from server.metering.labels import make_classes
 from server.workers.control import ControlLine
-from server.workers.sums import Samples, merge, only_counts
+from server.workers.sums import Families, Relabelling, merge, only_counts, read_families, write_families
 
 log = logging.getLogger("fovea.workers")
 
@@ -41,14 +41,14 @@ class Crew:
 
 @dataclass(eq=False, slots=True)
 class Worker:
-    """A process. `samples` are its metrics as last told, and what remains of them once it is gone."""
+    """A process. `metrics` are as last told, and what remains of them once it is gone."""
 
     number: int
     process: asyncio.subprocess.Process
     line: ControlLine
     serves: asyncio.Event = field(default_factory=asyncio.Event)
     told: asyncio.Event = field(default_factory=asyncio.Event)
-    samples: Samples = field(default_factory=dict)
+    metrics: Families = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     leaving: bool = False
 
@@ -76,8 +76,8 @@ class Supervisor:
         self._listeners = listeners
         self._current: dict[int, Worker] = {}
         self._alive: set[Worker] = set()
-        self._gone: Samples = {}
-        self._classes = make_classes()
+        self._gone: Families = {}
+        self._relabelling = Relabelling(make_classes())
         self._pauses = dict.fromkeys(range(crew.count), FIRST_PAUSE_S)
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,7 +132,7 @@ class Supervisor:
             if "serving" in message:
                 worker.serves.set()
             elif "told" in message:
-                worker.samples = message["told"]
+                worker.metrics = read_families(message["told"])
                 worker.told.set()
             else:
                 self._spawn(self._answer(worker, message["ask"]))
@@ -140,7 +140,7 @@ class Supervisor:
     async def _answer(self, worker: Worker, number: int) -> None:
         worker.line.say(asked=number, sum=await self._sum())
 
-    async def _sum(self) -> Samples:
+    async def _sum(self) -> str:
         """Everybody's. What a worker last told is what stays of it: so no counter that was scraped ever falls."""
         async with self._scraping:
             asked = [worker for worker in self._alive if worker.serves.is_set()]
@@ -152,9 +152,8 @@ class Supervisor:
                 _, late = await asyncio.wait(waits, timeout=TELL_S)
                 for task in late:
                     task.cancel()
-            return merge(
-                [self._gone, *(worker.samples for worker in self._alive)], self._crew.gauges, self._classes
-            )
+            told = [self._gone, *(worker.metrics for worker in self._alive)]
+            return write_families(merge(told, self._crew.gauges, self._relabelling))
 
     async def _watch(self, worker: Worker, listening: "asyncio.Task[None]") -> None:
         """See to its end, and to a successor where it was not meant to end."""
@@ -163,8 +162,8 @@ class Supervisor:
         await worker.line.close()
         worker.told.set()
         self._alive.discard(worker)
-        counted = only_counts(worker.samples, self._crew.gauges)
-        self._gone = merge([self._gone, counted], self._crew.gauges, self._classes)
+        counted = only_counts(worker.metrics, self._crew.gauges)
+        self._gone = merge([self._gone, counted], self._crew.gauges, self._relabelling)
         number = worker.number
         if self._stopping.is_set() or self._current.get(number) is not worker:
             return

@@ -14,7 +14,7 @@ def test_it_reads_as_prometheus_clients_own() -> None:
         counter.add((kind, 'de"mo\n'), count)
         reference.labels(kind, 'de"mo\n').inc(count)
     told = [line for line in generate_latest(theirs).splitlines() if b"_created" not in line]
-    assert generate_latest(ours).splitlines() == told
+    assert generate_latest(ours).splitlines() == counter.text().encode().splitlines() == told
     assert [each.name for each in counter.describe()] == ["fovea_things"]
 
 

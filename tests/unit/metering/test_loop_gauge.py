@@ -15,7 +15,7 @@ def test_it_reads_as_prometheus_clients_own_and_when_it_is_scraped() -> None:
         now |= values
         for kind, value in values.items():
             reference.labels(kind).set(value)
-        assert generate_latest(ours) == generate_latest(theirs)
+        assert generate_latest(ours) == gauge.text().encode() == generate_latest(theirs)
     assert [each.name for each in gauge.describe()] == ["fovea_things"]
 
 
@@ -28,6 +28,7 @@ def test_what_is_not_known_or_hidden_has_no_sample() -> None:
     gauge.hide(("c",))
     gauge.hide(("never shown",))
     assert [each.labels for each in next(iter(registry.collect())).samples] == [{"kind": "b"}]
+    assert gauge.text().splitlines()[2:] == ['fovea_things{kind="b"} 0.0']
 
 
 @pytest.mark.parametrize("values", [(), ("a", "b")])

@@ -18,7 +18,7 @@ def test_what_is_exposed_is_what_the_librarys_own_would_expose() -> None:
         for value in values:
             mine.labels(*labels).observe(value)
             known.labels(*labels).observe(value)
-    assert generate_latest(ours) == generate_latest(theirs)
+    assert generate_latest(ours) == mine.text().encode() == generate_latest(theirs)
 
 
 def test_a_series_is_made_once_and_only_with_its_labels() -> None:
