@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 import uvicorn
 
-from server import cli_cache, cli_keys, cli_top, cli_warm
+from server import cli_cache, cli_doctor, cli_keys, cli_top, cli_warm
 from server.app import make_app, make_server_options
 from server.cache_arguments import (
     CompressArgument,
@@ -38,15 +38,14 @@ from server.setting_sections.admission import LimitSettings
 from server.setting_sections.logs import LogSettings
 from server.settings import PREFIX, Settings, read_settings
 from server.together import Together, run_together
-from server.tuning import tune_process
+from server.trace_arguments import TracesArgument, TracesHeadersArgument, make_trace_options
+from server.tuning import files_for, tune_process
 from server.workers.control import WorkerControl
 from server.workers.supervisor import Crew, listen, run_crew
 
 log = logging.getLogger("fovea")
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
-# Besides two for each caller (its connection, and its request's at an engine): fetches, probes, files.
-SPARE_FILES = 512
 # Of a worker's time to stop, besides what drains.
 SPARE_STOP_S = 15
 WORKER_COMMAND = (sys.executable, "-m", "server", "gateway-worker")
@@ -60,6 +59,7 @@ app = typer.Typer(
 app.add_typer(cli_keys.app, name="keys")
 app.command()(cli_warm.warm)
 app.command()(cli_top.top)
+app.command()(cli_doctor.doctor)
 app.add_typer(cli_cache.app, name="cache")
 
 ModelOption = Annotated[str, typer.Option("--model", help="Checkpoint folder (or hub id) to serve.")]
@@ -85,6 +85,8 @@ def engine(
     embedding_cache_ttl: TtlArgument = None,
     embedding_cache_wait: WaitArgument = None,
     embedding_cache_compress: CompressArgument = None,
+    traces: TracesArgument = "",
+    traces_headers: TracesHeadersArgument = None,
 ) -> None:
     """Start stock vLLM's OpenAI server with sane defaults; any other option is passed on to vLLM.
 
@@ -103,7 +105,9 @@ def engine(
             embedding_cache_compress,
         )
         options, metrics = tuple(context.args), metrics_options.is_on(environ)
-        launch = Launch(model, name or default_name(model), host, port, options, grace, drain, cache, metrics)
+        tracing = make_trace_options(traces, traces_headers)
+        served = name or default_name(model)
+        launch = Launch(model, served, host, port, options, grace, drain, cache, metrics, tracing)
         code = run_engine(launch, environ, lambda line: say(f"fovea engine: {line}"))
     except (ConfigError, LaunchError) as problem:
         refuse(str(problem))
@@ -184,7 +188,7 @@ def serve(
     drain, http = Drain(), settings.http
     application = make_app(settings, drain=drain, metrics=metrics, scrape=control.scrape if control else None)
     tune_process()
-    allow_open_files(2 * http.max_connections + SPARE_FILES)
+    allow_open_files(files_for(http.max_connections))
     config = uvicorn.Config(application, host=http.host, port=http.port, **make_server_options(http))
     GatewayServer(config, drain, http.drain_grace_s, http.drain_s, control).run(listeners)
 

@@ -18,6 +18,14 @@ MALLOC = {
 # behind (`server.api.let_go`).
 COLLECT_AFTER = (50_000, 50, 100)
 
+# Besides two for each caller (its connection, and its request's at an engine): fetches, probes, files.
+SPARE_FILES = 512
+
+
+def files_for(connections: int) -> int:
+    """Open files that a gateway may need."""
+    return 2 * connections + SPARE_FILES
+
 
 def tune_process() -> None:
     """Once, when all is imported and nothing served: what there is then is never looked at again."""

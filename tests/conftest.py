@@ -9,6 +9,8 @@ import pytest
 
 from demo.processes import Running, running
 from server.together import free_port
+from tests.fakes.otlp import OtlpReceiver
+from tests.fakes.serve import serving
 
 pytest_plugins = ["tests.valkey"]
 
@@ -42,15 +44,32 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return out, process.output
 
 
+@dataclass(frozen=True)
+class Traces:
+    """Who is sent the spans of `bf16`, by gateway and engine, and where it listens."""
+
+    receiver: OtlpReceiver
+    url: str
+
+
 @pytest.fixture(scope="session")
-def stacks(quantized: tuple[Path, str]) -> Iterator[dict[str, Stack]]:
-    """Both checkpoints on real vLLM, started side by side: `fp8` and `bf16`."""
+def traces() -> Iterator[Traces]:
+    receiver = OtlpReceiver()
+    with serving(receiver.app) as url:
+        yield Traces(receiver, url)
+
+
+@pytest.fixture(scope="session")
+def stacks(quantized: tuple[Path, str], traces: Traces) -> Iterator[dict[str, Stack]]:
+    """Both checkpoints on real vLLM, started side by side: `fp8` and `bf16`, of which the second is traced."""
+    traced = {"FOVEA_TRACES__ENDPOINT": traces.url, "FOVEA_TRACES__RATIO": "1"}
     with ExitStack() as stack:
         started = {}
         for name, checkpoint in (("fp8", quantized[0]), ("bf16", DEMO_MODEL)):
             port = free_port()
             arguments = ("--model", str(checkpoint), "--name", f"demo-{name}", "--port", str(port))
-            process = stack.enter_context(running("server", "up", *arguments, FOVEA_HTTP__MAX_BODY="4MiB"))
+            environ = {"FOVEA_HTTP__MAX_BODY": "4MiB", **(traced if name == "bf16" else {})}
+            process = stack.enter_context(running("server", "up", *arguments, **environ))
             started[name] = Stack(process, f"http://127.0.0.1:{port}", f"demo-{name}", checkpoint)
         for each in started.values():
             each.process.wait_for(r"fovea   \| ready: ", ENGINE_START_S)

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from server.engine import metrics_options
+from server.engine import metrics_options, trace_options
 from server.engine.cache_check import refusal, warning
 from server.engine.cache_options import SHARED_VARIABLE, CacheOptions, transfer_config
+from server.engine.trace_options import TraceOptions
 
 STARTUP_FOLDER = Path(__file__).parent / "startup"
 INSIDE_FOLDER = Path(__file__).parent / "inside"
@@ -58,6 +59,7 @@ class Launch:
     drain_s: int = DRAIN_S
     embedding_cache: CacheOptions | None = None
     metrics: bool = True
+    traces: TraceOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,8 @@ def make_command(launch: Launch, build: VllmBuild) -> list[str]:
     if launch.metrics:
         command += ["--middleware", metrics_options.MIDDLEWARE]
         defaults |= metrics_options.worker_options(launch.options)
+    if launch.traces is not None:
+        defaults[trace_options.FLAG] = [launch.traces.endpoint]
     for flag, values in defaults.items():
         if flag not in set_by_caller and f"--no-{flag[2:]}" not in set_by_caller:
             command += [flag, *values]
@@ -163,6 +167,8 @@ def make_environ(environ: Mapping[str, str], build: VllmBuild, launch: Launch) -
     }
     if Path(launch.model).exists():
         made.setdefault("HF_HUB_OFFLINE", "1")
+    if launch.traces is not None:
+        made = {**trace_options.environ_of(launch.traces), **made}
     folders = [str(INSIDE_FOLDER)]
     if build.device == "cpu":
         made.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")

@@ -65,6 +65,12 @@ int nvmlShutdown(void) { return 0; }
 const char *nvmlErrorString(int code) { return "as the scene says"; }
 int nvmlDeviceGetCount_v2(unsigned *count) { return number("count", NULL, count); }
 int nvmlSystemGetDriverVersion(char *into, unsigned size) { return words("driver", NULL, into, size); }
+int nvmlSystemGetCudaDriverVersion_v2(unsigned *version) { return number("cuda", NULL, version); }
+int nvmlDeviceGetCudaComputeCapability(void *device, int *major, int *minor) {
+    int code = look("capability", device);
+    sscanf(text, "%d %d", major, minor);
+    return code;
+}
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) {
     *device = (void *)(long)(index + 1);
     return look("handle", *device) == NOT_SUPPORTED ? 0 : look("handle", *device);
