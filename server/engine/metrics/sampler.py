@@ -19,10 +19,15 @@ class Sampler:
     """`read` is called in the thread alone, and only while somebody asks."""
 
     def __init__(
-        self, read: Callable[[], Readings], name: str, clock: Callable[[], float] = time.monotonic
+        self,
+        read: Callable[[], Readings],
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+        wait_s: float = WAIT_S,
     ) -> None:
         self._read = read
         self._clock = clock
+        self._wait_s = wait_s
         self._last: Readings = {}
         self._taken_s: float | None = None
         self._asked_s: float | None = None  # since when a reading is under way
@@ -41,7 +46,7 @@ class Sampler:
                 self._asked_s = now
                 self._changed.notify_all()
             if self._asked_s is not None and not in_event_loop():
-                self._changed.wait_for(lambda: self._asked_s is None, self._asked_s + WAIT_S - now)
+                self._changed.wait_for(lambda: self._asked_s is None, self._asked_s + self._wait_s - now)
             return self._last
 
     @property

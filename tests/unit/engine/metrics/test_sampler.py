@@ -25,7 +25,6 @@ class Source:
     def __init__(self) -> None:
         self.go = threading.Event()
         self.go.set()
-        self.read_once = threading.Event()
         self.readings = 0
 
     def __call__(self) -> Readings:
@@ -68,11 +67,6 @@ def test_readings_are_kept_for_a_second(source: Source) -> None:
     assert source.readings == 2
 
 
-def test_nothing_is_read_while_nobody_asks(source: Source) -> None:
-    started(source, Clock())
-    assert source.readings == 0
-
-
 def test_one_that_hangs_has_its_last_readings_and_holds_nobody_up(source: Source) -> None:
     clock = Clock()
     sampler = started(source, clock)
@@ -91,7 +85,8 @@ def test_one_that_hangs_has_its_last_readings_and_holds_nobody_up(source: Source
 
 def test_an_event_loop_never_waits(source: Source) -> None:
     source.go.clear()
-    sampler = started(source, Clock())
+    sampler = Sampler(source, "test-sampler", Clock(), wait_s=3600)
+    sampler.start()
 
     async def ask() -> Readings:
         return sampler.readings()
