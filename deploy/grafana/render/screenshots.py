@@ -56,15 +56,13 @@ class Shot:
     png: bytes
 
 
-async def shoot(boards: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[Shot]:
-    """Draw each dashboard (by its uid: its JSON, and what was answered) in one Chromium."""
-    with tempfile.TemporaryDirectory(prefix="fovea-page-") as folder:
-        await asyncio.to_thread(build_page, Path(folder))
-        for uid, (board, answers) in boards.items():
-            put(Path(folder), uid, board, answers)
-        with serving(Path(folder)) as address:
-            async with chromium_page() as page:
-                return [await shoot_one(page, f"{address}/?board={uid}", uid) for uid in boards]
+async def shoot(built: Path, boards: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[Shot]:
+    """Draw each dashboard (by its uid: its JSON, and what was answered) on the page that is `built`."""
+    for uid, (board, answers) in boards.items():
+        put(built, uid, board, answers)
+    with serving(built) as address:
+        async with chromium_page() as page:
+            return [await shoot_one(page, f"{address}/?board={uid}", uid) for uid in boards]
 
 
 async def shoot_one(page: Page, url: str, uid: str) -> Shot:
@@ -109,7 +107,9 @@ def main() -> int:
     try:
         boards = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
         asked = {uid: (board, ask_board(args.prometheus, board, span)) for uid, board in boards.items()}
-        shots = asyncio.run(shoot(asked))
+        with tempfile.TemporaryDirectory(prefix="fovea-page-") as folder:
+            build_page(Path(folder))
+            shots = asyncio.run(shoot(Path(folder), asked))
     except (PrometheusError, ChromiumError, BuildError) as problem:
         print(f"screenshots: {problem}", file=sys.stderr)
         return 1

@@ -7,15 +7,15 @@ import asyncio
 import copy
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from deploy.grafana.queries import FOLDER
-from deploy.grafana.render.chromium import find_chromium
 from deploy.grafana.render.screenshots import Shot, shoot
-from tests.observe.made_answers import make_answers
+from tests.observe.render.made_answers import make_answers
 
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 SPOILT = "spoilt"
@@ -31,15 +31,13 @@ def spoil(board: dict[str, Any], answers: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> tuple[dict[str, Shot], dict[str, str]]:
+def drawn(built_page: Path) -> tuple[dict[str, Shot], dict[str, str]]:
     """All dashboards, and one that was spoilt, in one Chromium; with what is wrong with the latter's panels."""
-    if find_chromium() is None:
-        pytest.skip("SKIPPED: no chromium: make setup, or apt-get install chromium")
     boards = {uid: (board, make_answers(board)) for uid, board in BOARDS.items()}
     board = copy.deepcopy(BOARDS["fovea-service"])
     boards[SPOILT] = (board, make_answers(board))
     wrong = spoil(*boards[SPOILT])
-    return {shot.uid: shot for shot in asyncio.run(shoot(boards))}, wrong
+    return {shot.uid: shot for shot in asyncio.run(shoot(built_page, boards))}, wrong
 
 
 @pytest.mark.parametrize("uid", BOARDS)
