@@ -7,7 +7,9 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+import requests
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -27,6 +29,20 @@ SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 SERVER_FAULT = 500
 
 
+class ReceiverSession(requests.Session):
+    """As requests has it, but that what is set for this receiver wins over the environment's certificates
+    (psf/requests#3829), and that its headers, which may be secret, follow no redirect to elsewhere."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        ours = verify if self.verify is True else self.verify
+        return super().merge_environment_settings(url, proxies, stream, ours, cert)
+
+    def get_redirect_target(self, resp: Any) -> None:
+        """The exporter takes a redirect for success."""
+        if resp.is_redirect:
+            raise requests.ConnectionError("the receiver sends us elsewhere")
+
+
 class OtlpSender:
     """`headers` are the receiver's alone. What else there is to say of the process, and how to reach the receiver,
     OpenTelemetry reads off its own variables (OTEL_RESOURCE_ATTRIBUTES, proxies)."""
@@ -43,6 +59,7 @@ class OtlpSender:
             headers=dict(headers),
             timeout=timeout_s,
             compression=Compression.Gzip,
+            session=ReceiverSession(),
         )
         self._resource = Resource.create({"service.name": service, "service.version": version})
         self._scope = InstrumentationScope("fovea", version)

@@ -11,6 +11,11 @@ from typing import Any
 
 import httpx2
 import pytest
+import trustme
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from demo.processes import running
 from server.together import free_port
@@ -206,6 +211,34 @@ def test_the_receiver_is_shown_its_headers_and_nobody_else_is(tmp_path: Path) ->
         root_of(receiver)
     assert receiver.headers[0]["authorization"] == "Bearer very-secret"
     assert "very-secret" not in str(engine.heads)
+
+
+def test_headers_follow_no_redirect(tmp_path: Path) -> None:
+    engine, receiver = FakeEngine(), OtlpReceiver()
+    secret = tmp_path / "headers"
+    secret.write_text("x-key: very-secret\n")
+
+    async def elsewhere(_: Request) -> Response:
+        return RedirectResponse(f"{other}/v1/traces", status_code=307)
+
+    asked = Starlette(routes=[Route("/v1/traces", elsewhere, methods=["POST"])])
+    with serving(receiver.app) as other, serving(asked) as endpoint, serving(engine.app) as engine_url:
+        traces = {"endpoint": endpoint, "ratio": 1, "headers_file": secret, "timeout_s": 0.5}
+        with gateway(engine_url, traces=traces) as url:
+            assert post(url, chat()).status_code == 200
+            until(lambda: metric(url, 'fovea_trace_spans_total{outcome="failed"}') > 0)
+    assert receiver.headers == []
+
+
+def test_a_receiver_with_a_certificate_of_its_own_is_trusted_by_its_file(tmp_path: Path) -> None:
+    engine, receiver, authority = FakeEngine(), OtlpReceiver(), trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
+    with serving(receiver.app, ssl_certfile=tmp_path / "own.pem") as plain, serving(engine.app) as engine_url:
+        traces = {"endpoint": plain.replace("http:", "https:"), "ratio": 1, "ca_file": tmp_path / "ca.pem"}
+        with gateway(engine_url, traces=traces) as url:
+            assert post(url, chat()).status_code == 200
+            root_of(receiver)
 
 
 @pytest.mark.parametrize("how", ["refuses", "hangs", "is gone"])
