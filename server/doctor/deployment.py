@@ -49,7 +49,7 @@ def get(url: str, headers: Mapping[str, str] = {}) -> Said:
 
 
 def check_gateway(url: str, api_key: str) -> Iterator[Finding]:
-    what = f"gateway {url}"
+    what = f"gateway {shown(url)}"
     live = get(f"{url}/health/live")
     if live.status != 200:
         yield failure(what, f"/health/live: {told(live)}", "see that it runs, and that its port can be reached")
@@ -69,7 +69,7 @@ def check_gateway(url: str, api_key: str) -> Iterator[Finding]:
 
 
 def check_engine(url: str) -> Iterator[Finding]:
-    what = f"engine {url}"
+    what = f"engine {shown(url)}"
     health = get(f"{url}/health")
     if health.status != 200:
         yield failure(
@@ -155,6 +155,13 @@ def check_skew(what: str, said: Said) -> Iterator[Finding]:
         return
     if skew > MOST_SKEW_S:
         yield warning(what, f"its clock and ours are {skew:.0f} s apart", "run NTP on both machines")
+
+
+def shown(url: str) -> str:
+    """Without what may be a password."""
+    scheme, _, rest = url.rpartition("://")
+    host = rest.rpartition("@")[2]
+    return f"{scheme}://{host}" if scheme else host
 
 
 def told(said: Said) -> str:
