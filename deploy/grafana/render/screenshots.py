@@ -25,7 +25,7 @@ from deploy.grafana.render.chromium import ChromiumError, Page, chromium_page
 WIDTH = 1600
 FIRST_HEIGHT = 900
 DRAWN_S = 120
-PROBLEM_S = 5  # where what is missing will not come
+REST_S = 5
 # What the page says where it could not begin; "" where it did.
 THROWN = "document.querySelector('body > [data-problem]')?.textContent ?? ''"
 COLOURS = 256
@@ -75,14 +75,16 @@ async def shoot_one(page: Page, url: str, uid: str) -> Shot:
 
 
 async def wait_until_drawn(page: Page) -> tuple[Seen, ...]:
-    """The panels, once all are drawn; where one is not within the time for it, as they are then."""
+    """The panels, once all are drawn; as they are where one is not, a while after the page has come to rest."""
     began = time.monotonic()
+    rested = None
     while True:
         panels = tuple(Seen(**each) for each in await page.value("window.inspect?.() ?? []"))
-        if panels and all(panel.drawn for panel in panels) and await page.value("window.settled()"):
-            return panels
-        final = bool(panels) and all(panel.drawn or panel.problem for panel in panels)
-        if time.monotonic() - began > (PROBLEM_S if final or await page.value(THROWN) else DRAWN_S):
+        if await page.value("window.settled?.() ?? false") or await page.value(THROWN):
+            rested = rested or time.monotonic()
+            if all(panel.drawn for panel in panels) or time.monotonic() - rested > REST_S:
+                return panels
+        if time.monotonic() - began > DRAWN_S:
             return panels
         await asyncio.sleep(0.1)
 

@@ -47,8 +47,10 @@ function tableFrame(all: Series[], target: Target, several: boolean): DataFrame 
   return toDataFrame({ refId: target.refId, fields });
 }
 
-function numberOf(value: string): number {
-  return value === "+Inf" ? Infinity : value === "-Inf" ? -Infinity : Number(value);
+// As Grafana's graphs do (prepareGraphableFields of the time series panel), we leave a gap for what is no number.
+function numberOf(value: string): number | null {
+  const number = Number(value);
+  return Number.isFinite(number) ? number : null;
 }
 
 function legendOf(metric: Record<string, string>, { expr, legendFormat }: Target): string {

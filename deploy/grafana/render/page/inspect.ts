@@ -16,9 +16,17 @@ export function inspect(): Seen[] {
   });
 }
 
-/** Fonts and icons come after what they belong to. */
+const ENOUGH = 60;
+let turns = 0; // of the browser's drawing, since panels are there
+
+export function countTurns(): void {
+  turns += document.querySelector("section[data-panel]") ? 1 : 0;
+  requestAnimationFrame(countTurns);
+}
+
+/** Components measure before they draw; fonts and icons come after what they belong to. */
 export function settled(): boolean {
-  return document.fonts.status === "loaded" && document.querySelector("svg:empty") === null;
+  return turns > ENOUGH && document.fonts.status === "loaded" && document.querySelector("svg:empty") === null;
 }
 
 function problemOf(section: HTMLElement): string {

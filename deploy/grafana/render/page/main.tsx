@@ -10,7 +10,7 @@ import { firstValueFrom } from "rxjs";
 import { Board, type Filled } from "./dashboard";
 import type { Answers, Dashboard } from "./dashboard-json";
 import { framesOf } from "./frames";
-import { inspect, settled } from "./inspect";
+import { countTurns, inspect, settled } from "./inspect";
 
 const MARGIN = 16;
 
@@ -53,6 +53,7 @@ async function show(): Promise<void> {
 }
 
 Object.assign(window, { inspect, settled });
+countTurns();
 show().catch((error) => {
   document.body.append(Object.assign(document.createElement("pre"), { textContent: String(error.stack ?? error) }));
   document.body.lastElementChild!.setAttribute("data-problem", "");
