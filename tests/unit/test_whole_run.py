@@ -23,15 +23,34 @@ def test_fails():
 """
 
 
+ROOT = str(Path(__file__).parents[2])
+ENGINES = """
+import pytest
+@pytest.fixture
+def fp8(): pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plugin, from a folder that is not ours."""
+    monkeypatch.setenv("PYTHONPATH", ROOT)
+
+
 def run(folder: Path, **files: str) -> int:
     for name, source in files.items():
         (folder / f"test_{name}.py").write_text(source)
     return main(["-q", "-p", "no:asyncio", "--rootdir", str(folder)], folder)
 
 
-def test_what_passes_is_run_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path, one=STEADY) == 0
-    assert "UNSTEADY" not in capfd.readouterr().out
+def test_what_passes_is_run_once_in_its_lane(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    engines = ENGINES + FAILS.replace("test_fails()", "test_passes(fp8)").replace("assert 0", "assert 1")
+    assert run(tmp_path, one=STEADY, two=engines) == 0
+    told = capfd.readouterr().out
+    assert "UNSTEADY" not in told
+    assert "engines | 1 passed, 1 deselected" in told
+    assert "rest    | 1 passed, 1 deselected" in told
+    assert (tmp_path / "test_two.runs").read_text() == "x"
 
 
 def test_what_fails_only_once_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -50,5 +69,6 @@ def test_many_failures_are_not_asked_again(tmp_path: Path) -> None:
     assert (tmp_path / "test_n0.runs").read_text() == "x"
 
 
-def test_what_cannot_be_collected_is_not_asked_again(tmp_path: Path) -> None:
-    assert run(tmp_path, one="import nothing_of_that_name") == 2
+@pytest.mark.parametrize(("files", "status"), [({"one": "import nothing_of_that_name"}, 2), ({}, 5)])
+def test_what_cannot_be_collected_is_not_asked_again(tmp_path: Path, files: dict[str, str], status: int) -> None:
+    assert run(tmp_path, **files) == status

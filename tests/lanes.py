@@ -1,0 +1,37 @@
+"""A plugin of pytest: `--lane engines` runs the tests that need the engines all share, `--lane rest` the others.
+
+Files with engines of their own may be in either, so that both take as long.
+"""
+
+import pytest
+
+LANES = ("engines", "rest")
+# Fixtures of tests/conftest.py, and what parametrized tests call the real engine.
+SHARED_ENGINES = {"stacks", "fp8", "bf16"}
+REAL = "vllm"
+OWN_ENGINES = (
+    "tests/e2e/embedding_cache/",
+    "tests/e2e/test_commands.py",
+    "tests/e2e/test_shared_embeddings.py",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--lane", choices=LANES, help="Only the tests of this lane; all without it.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.getoption("lane")
+    others = [item for item in items if wanted not in (None, lane_of(item))]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if wanted == lane_of(item)]
+
+
+def lane_of(item: pytest.Item) -> str:
+    if item.nodeid.startswith(OWN_ENGINES):
+        return "engines"
+    named: set[str] = set(getattr(item, "fixturenames", ()))
+    parameters = getattr(item, "callspec", None)
+    real = parameters is not None and REAL in parameters.params.values()
+    return "engines" if real or named & SHARED_ENGINES else "rest"
