@@ -24,7 +24,7 @@ from loadtest.gateway.stub import TOKENS
 
 COUNTED = Path(__file__).parent / "gateway" / "counted.py"
 SCRAPED = Path(__file__).parent / "gateway" / "scraped.py"
-ROUNDS, REQUESTS, CALLERS, NOTED = 100, 150, 4, 100
+ROUNDS, REQUESTS, CALLERS, NOTED = 200, 100, 4, 100
 # Engines, models, tenants, workers.
 SCRAPES = ((50, 1, 1, 4), (50, 4, 66, 4), (50, 8, 66, 4))
 

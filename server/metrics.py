@@ -14,6 +14,8 @@ from server.metering.files import FileMetrics
 from server.metering.images import ImageMetrics
 from server.metering.keys import KeyMetrics
 from server.metering.labels import make_model_classes, make_tenant_classes
+from server.metering.loop_counter import Cell
+from server.metering.request_series import RequestSeries
 from server.metering.requests import RequestMetrics
 from server.metering.traces import TraceMetrics
 
@@ -35,16 +37,36 @@ class Metrics(RequestMetrics, AdmissionMetrics, ImageMetrics, FileMetrics, Engin
         self.declared: tuple[Declared, ...] = tuple(declare.all)
         self.tenants = make_tenant_classes()
         self.models = make_model_classes()
+        self._series: dict[tuple[str, str], RequestSeries] = {}
+        self._token_cells: dict[str, tuple[Cell, Cell]] = {}
 
     @property
     def across_workers(self) -> Mapping[str, Across]:
         """How the gauges of several workers become one, by their names."""
         return {each.family: each.across for each in self.declared if each.type == "gauge"}
 
-    def count_tokens(self, model: str, prompt: int, completion: int) -> None:
+    def series_of(self, route: str, model: str) -> RequestSeries:
+        """`model` is one that is served, or empty."""
+        known = self._series.get((route, model))
+        return self._find_series(route, model) if known is None else known
+
+    def _find_series(self, route: str, model: str) -> RequestSeries:
+        """Kept by its label: what is in a class comes here every time."""
         label = self.models.of(model)
-        self.tokens.add((label, "prompt"), max(0, prompt))
-        self.tokens.add((label, "completion"), max(0, completion))
+        found = self._series.get((route, label))
+        if found is None:
+            made = RequestSeries(route, label, self.requests, self.first_token, self.duration)
+            found = self._series[route, label] = made
+        return found
+
+    def count_tokens(self, model: str, prompt: int, completion: int) -> None:
+        cells = self._token_cells.get(model)
+        if cells is None:
+            label = self.models.of(model)
+            made = self.tokens.cell((label, "prompt")), self.tokens.cell((label, "completion"))
+            cells = self._token_cells.setdefault(label, made)
+        cells[0].count += max(0, prompt)
+        cells[1].count += max(0, completion)
 
     def text(self) -> str:
         """In Prometheus' text format, as `generate_latest` of the registry would write it."""

@@ -21,6 +21,12 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 class Nothing:
     """A series that counts nothing."""
 
+    route = model = "none"
+
+    def began(self, *_: float) -> None: ...
+
+    def ended_well(self, *_: object) -> None: ...
+
     def inc(self, *_: float) -> None: ...
 
     def observe(self, *_: float) -> None: ...
@@ -29,6 +35,10 @@ class Nothing:
 NOTHING = Nothing()
 # All that is called to count while requests are served; each stands for what is left of it when it is muted.
 PLACES: dict[str, Callable[..., Any]] = {
+    "server.metrics:Metrics.series_of": lambda *_: NOTHING,
+    "server.metrics:Metrics.count_tokens": lambda *_: None,
+    "server.metering.request_series:RequestSeries.began": lambda *_: None,
+    "server.metering.request_series:RequestSeries.ended_well": lambda *_: None,
     "server.metering.loop_counter:LoopCounter.add": lambda *_: None,
     "server.metering.loop_histogram:Series.observe": lambda *_: None,
     "server.metering.loop_histogram:LoopHistogram.labels": lambda *_: NOTHING,
@@ -48,6 +58,7 @@ class Counting:
     def __init__(self) -> None:
         self._own: dict[str, Callable[..., Any]] = {}
         self._noted: list[Call] = []
+        self._inside = False  # of a call that is noted; those in it are part of it
         self._before_s = time.process_time()
         for place in PLACES:
             holder, name = find(place)
@@ -84,9 +95,13 @@ class Counting:
 
     def _noting(self, own: Callable[..., Any]) -> Callable[..., Any]:
         def noting(*args: Any) -> Any:
-            if len(self._noted) < MOST_NOTED:
+            outermost, self._inside = not self._inside, True
+            if outermost and len(self._noted) < MOST_NOTED:
                 self._noted.append((own, args))
-            return own(*args)
+            try:
+                return own(*args)
+            finally:
+                self._inside = not outermost
 
         return noting
 

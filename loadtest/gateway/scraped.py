@@ -14,7 +14,6 @@ from typing import Any
 
 ROUTES = ("chat", "completions", "responses", "messages")
 OUTCOMES = (
-    ("200", ""),
     ("429", "overloaded"),
     ("429", "waited_too_long"),
     ("502", "engine_failed"),
@@ -37,11 +36,12 @@ def fill(engines: int, models: int, tenants: int) -> Any:
     show_engines(metrics, engines)
     for model in (f"model-{number}" for number in range(models)):
         for route in ROUTES:
-            metrics.first_token.labels(route, model).observe(0.1)
-            metrics.duration.labels(route, model).observe(0.1)
+            series = metrics.series_of(route, model)
+            series.began(0.1)
             for tenant in (metrics.tenants.of(f"tenant-{number}") for number in range(tenants)):
+                series.ended_well(tenant, 0.1)
                 for status, code in OUTCOMES:
-                    metrics.requests.add((route, model, status, code, tenant))
+                    series.ended(status, code, tenant)
         metrics.inter_token.labels(model).observe(0.1)
         metrics.count_tokens(model, 1, 1)
     return metrics

@@ -37,8 +37,8 @@ from server.errors import (
 from server.estimate import Estimator
 from server.loop_turns import LoopTurns
 from server.memory import ByteBudget, Holding
-from server.metering.labels import NO_MODEL
 from server.metering.loop_histogram import Series
+from server.metering.request_series import RequestSeries
 from server.metrics import Metrics
 from server.pipeline import Pipeline
 from server.record import current_record
@@ -166,7 +166,7 @@ class CompletionEndpoint:
                 raise EngineError(f"{told.engine} answered a stream in one piece.")
             account.answering = True
             failure = await send_answer(
-                told, surface, request_id, send, account.end, self._drain, account.gaps(), started
+                told, surface, request_id, send, account.end, self._drain, account.gaps, started
             )
             answer.failure = account.failure = failure
 
@@ -182,7 +182,7 @@ class Account:
         self._pool = pool
         self._began: float | None = None
         self.model = ""
-        self._label = ""
+        self._series: RequestSeries | None = None
         self.answering = self.complete = False
         self.failure: GatewayError | None = None
 
@@ -191,12 +191,11 @@ class Account:
 
     def first_byte(self) -> None:
         if self._began is not None:
-            took_s = time.perf_counter() - self._began
-            self._metrics.first_token.labels(self._route, self._known_model()).observe(took_s)
+            self._find_series().began(time.perf_counter() - self._began)
 
     def gaps(self) -> Series:
         """What tells how long a stream's reads are apart."""
-        return self._metrics.inter_token.labels(self._known_model())
+        return self._metrics.inter_token.labels(self._find_series().model)
 
     def end(self) -> None:
         self.complete = True
@@ -205,19 +204,17 @@ class Account:
         self._metrics.in_flight += 1
 
     def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
-        metrics, route, model = self._metrics, self._route, self._known_model()
+        metrics, series = self._metrics, self._find_series()
         metrics.in_flight -= 1
         record = current_record()
         tenant = metrics.tenants.of(record.tenant)
-        record.route, record.model = route, model
+        record.route, record.model = series.route, series.model
         if problem is None and self.failure is None:
-            metrics.requests.add((route, model, "200", "", tenant))
-            if self._began is not None:
-                metrics.duration.labels(route, model).observe(time.perf_counter() - self._began)
+            series.ended_well(tenant, None if self._began is None else time.perf_counter() - self._began)
             return
         status, code = self._outcome(problem)
         record.code = code
-        metrics.requests.add((route, model, status, code, tenant))
+        series.ended(status, code, tenant)
 
     def _outcome(self, problem: BaseException | None) -> tuple[str, str]:
         """Status and code, as metrics and log lines tell them."""
@@ -232,11 +229,13 @@ class Account:
             return str(Draining.status), Draining.code  # nobody else cancels a request
         return "500", "internal_error"
 
-    def _known_model(self) -> str:
-        """A label that callers cannot multiply."""
-        if not self._label and self.model and self.model in self._pool.models():
-            self._label = self._metrics.models.of(self.model)
-        return self._label or NO_MODEL
+    def _find_series(self) -> RequestSeries:
+        """Under labels that callers cannot multiply."""
+        if self._series is None:
+            if not self.model or self.model not in self._pool.models():
+                return self._metrics.series_of(self._route, "")  # it may be served in a moment
+            self._series = self._metrics.series_of(self._route, self.model)
+        return self._series
 
 
 def make_routes(keys: KeyRing, pool: EnginePool) -> list[BaseRoute]:

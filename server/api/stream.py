@@ -32,11 +32,11 @@ async def send_answer(
     send: Send,
     on_end: Callable[[], None],
     drain: Drain,
-    gaps: Series,
+    gaps: Callable[[], Series],
     started: bool = False,
 ) -> GatewayError | None:
     """Send status, headers (unless `started`) and every frame; call `on_end` once the caller has all that it needs.
-    `gaps` observes the time between two reads.
+    What `gaps` says, observes the time between two reads of a stream.
 
     An engine that fails after the first byte ends the stream with an error event, never silently, and so does a
     gateway that stops: that error is returned for the account, since the status has gone out already.
@@ -47,7 +47,7 @@ async def send_answer(
         if not started:
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         async with aclosing(answer.frames):
-            return await send_frames(answer, surface, request_id, send, on_end, drain, gaps)
+            return await send_frames(answer, surface, request_id, send, on_end, drain, gaps())
     headers.append((b"content-length", b"%d" % len(answer.whole)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.whole, "more_body": False})

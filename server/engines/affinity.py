@@ -38,7 +38,12 @@ def make_seed(name: str) -> int:
 def home(digest: str, engines: Sequence[E]) -> E:
     """The most preferred of at least one engine, whatever its load."""
     key = int(digest[:HASH_HEX], 16)
-    return max(engines, key=lambda engine: key * engine.seed & MASK)
+    best, highest = engines[0], -1
+    for engine in engines:
+        score = key * engine.seed & MASK
+        if score > highest:
+            best, highest = engine, score
+    return best
 
 
 def pick(digest: str, engines: Sequence[E]) -> E:

@@ -25,7 +25,7 @@ class LabelClasses:
         return self._labels.get(name) or self._meet(name)
 
     def _meet(self, name: str) -> str:
-        if OTHER.fullmatch(name):
+        if name.startswith("other-") and OTHER.fullmatch(name):
             return f"other-{int(name[-2:]) % OTHERS:02d}"
         if len(self._labels) < self._most:
             self._labels[name] = name

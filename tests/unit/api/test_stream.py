@@ -20,6 +20,10 @@ EVENT = b'event: response.output_text.delta\ndata: {"delta":"event: response.com
 LAST = b'event: response.completed\ndata: {"response":{}}\n\n'
 
 
+def no_gaps() -> Series:
+    return Series((1.0,))
+
+
 def parse(_: bytes) -> ParsedRequest:
     raise AssertionError("no body is parsed here")
 
@@ -62,7 +66,9 @@ async def relay(
 
     caller = Caller()
     answer = Answer(200, kind, "engine-0", engine(), whole=whole)
-    failure = await send_answer(answer, surface, "req-1", caller.send, caller.end, Drain(), gaps or Series((1.0,)))
+    failure = await send_answer(
+        answer, surface, "req-1", caller.send, caller.end, Drain(), lambda: gaps or Series((1.0,))
+    )
     assert (failure is not None) == dies
     return caller
 
@@ -113,7 +119,7 @@ async def test_a_stream_that_is_cut_off_says_so_and_nothing_else_does(kind: str,
 
     sending = asyncio.create_task(
         send_answer(
-            Answer(200, kind, "engine-0", engine()), CHATS, "req-1", caller.send, caller.end, drain, Series((1.0,))
+            Answer(200, kind, "engine-0", engine()), CHATS, "req-1", caller.send, caller.end, drain, no_gaps
         )
     )
     while not caller.frames:

@@ -21,8 +21,9 @@ def counted(metrics: Metrics) -> float | None:
 
 
 def work(metrics: Metrics) -> None:
-    metrics.requests.add(("chat", "demo", "200", "", metrics.tenants.of("")))
-    metrics.duration.labels("chat", "demo").observe(0.1)
+    series = metrics.series_of("chat", "demo")
+    series.ended_well(metrics.tenants.of(""), 0.1)
+    metrics.image_bytes.observe(1)
     metrics.rejections.labels("overloaded").inc()
 
 
@@ -45,7 +46,7 @@ def test_what_is_called_to_count_is_noted_and_timed() -> None:
     counting.note()
     work(metrics)
     told = counting.answer("tell")
-    once = ("LoopCounter.add", "LabelClasses.of", "LoopHistogram.labels", "Series.observe")
+    once = ("RequestSeries.ended_well", "LabelClasses.of", "Metrics.series_of", "Series.observe")
     assert {told["calls"][name] for name in once} == {1}
     assert told["calls_us"] > 0
     work(metrics)
