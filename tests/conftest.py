@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from demo.processes import Running, running
 from server.together import free_port
 from tests.fakes.otlp import OtlpReceiver
 from tests.fakes.serve import serving
+
+# Machines that are slow, or pause, fail nothing.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 pytest_plugins = ["tests.valkey"]
 
