@@ -31,7 +31,9 @@ from server.engine.encoder_cache.free_pages import FreePages
 
 logger = logging.getLogger(__name__)
 
-GROW_BYTES = 64 << 20
+# Tens of milliseconds for each 64 MiB: in pieces, and ahead of who needs them.
+GROW_BYTES = 8 << 20
+AHEAD_BYTES = 64 << 20
 GROW_AGAIN_S = 60.0
 PLACES = (Path("/dev/shm"), Path(tempfile.gettempdir()))  # noqa: S108 - 0600, O_EXCL, a random name
 
@@ -39,13 +41,13 @@ PLACES = (Path("/dev/shm"), Path(tempfile.gettempdir()))  # noqa: S108 - 0600, O
 class Arena:
     """No page belongs to two spans. Memory is allocated as it comes to be needed, and for good: no SIGBUS later.
 
-    Thread-safe. The lock is never held while bytes are copied, but is while the file grows: the scheduler's own
-    thread calls nothing here.
+    Thread-safe. The lock is never held while bytes are copied or the file grows.
     """
 
     def __init__(self, fd: int, path: Path, pages: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._fd = fd
         self._path = path
+        self._growing = threading.Lock()  # taken before the other
         self._lock = threading.Lock()
         self._free = FreePages()
         self._used: dict[int, Span] = {}
@@ -54,6 +56,7 @@ class Arena:
         self._grown = 0
         self._clock = clock
         self._full_until_s = 0.0
+        self._why_full: str | None = None
         self._last_ticket = secrets.randbits(62)
         os.posix_fallocate(fd, 0, self._start)
         os.pwrite(fd, HEAD.pack(MAGIC, PAGE_BYTES, pages), 0)
@@ -99,6 +102,11 @@ class Arena:
             return None
         return span
 
+    def prepare(self) -> None:
+        """Allocates ahead of need, where that never failed; others may put meanwhile."""
+        while not self._full_until_s and self._free.pages < AHEAD_BYTES // PAGE_BYTES and self._grow(1):
+            pass
+
     def free(self, span: Span) -> None:
         """Its pages may be another's at once. Raises ValueError for what was freed before."""
         with contextlib.suppress(OSError):  # Then nobody can tell that it was freed; nobody should need to.
@@ -120,17 +128,22 @@ class Arena:
         """The file is gone for those who have not attached; others keep their mapping. Not while anyone puts."""
         self._path.unlink(missing_ok=True)
         self.view.close()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        with self._growing:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
 
     def _allocate(self, length: int) -> Span | None:
         pages = pages_of(length)
+        span = self._take(pages, length)
+        while span is None and self._grow(pages):
+            span = self._take(pages, length)
+        return span or self._take(pages, length, scattered=True)
+
+    def _take(self, pages: int, length: int, scattered: bool = False) -> Span | None:
         with self._lock:
             run = self._free.take_run(pages)
-            while run is None and self._grow(pages):
-                run = self._free.take_run(pages)
-            runs = [run] if run else self._free.take_scattered(pages)
+            runs = [run] if run else self._free.take_scattered(pages) if scattered else None
             if not runs:
                 return None
             self._last_ticket += 1
@@ -140,22 +153,29 @@ class Arena:
 
     def _grow(self, pages: int) -> bool:
         """By as much as is needed or by a good piece. Whether there are more pages now."""
-        left = self._pages - self._grown
-        if not left or pages > self._pages or self._clock() < self._full_until_s:
+        with self._growing:
+            left = self._pages - self._grown
+            if self._fd < 0 or not left or pages > self._pages or self._clock() < self._full_until_s:
+                return False
+            wanted = min(max(pages, GROW_BYTES // PAGE_BYTES), left)
+            return self._grow_by(wanted) or (pages < wanted and self._grow_by(pages)) or self._cannot_grow()
+
+    def _grow_by(self, pages: int) -> bool:
+        try:
+            os.posix_fallocate(self._fd, self._start + self._grown * PAGE_BYTES, pages * PAGE_BYTES)
+        except OSError as exc:
+            self._why_full = exc.strerror
             return False
-        wanted, begin = min(max(pages, GROW_BYTES // PAGE_BYTES), left), self._start + self._grown * PAGE_BYTES
-        for more in (wanted, min(pages, wanted)):
-            try:
-                os.posix_fallocate(self._fd, begin, more * PAGE_BYTES)
-            except OSError as exc:
-                reason = exc.strerror
-                continue
-            self._free.give(self._grown, more)
-            self._grown += more
-            return True
+        with self._lock:
+            self._free.give(self._grown, pages)
+            self._grown += pages
+        return True
+
+    def _cannot_grow(self) -> bool:
+        """Never true."""
         logger.warning(
             "Host memory for embeddings stays at %d MiB instead of %d: %s",
-            self._grown * PAGE_BYTES >> 20, self._pages * PAGE_BYTES >> 20, reason,
+            self._grown * PAGE_BYTES >> 20, self._pages * PAGE_BYTES >> 20, self._why_full,
         )  # fmt: skip
         self._full_until_s = self._clock() + GROW_AGAIN_S
         return False

@@ -165,6 +165,10 @@ class HostMemory:
             if not self._closed:
                 self._free_leaving()
 
+    def prepare(self) -> None:
+        """Ahead of time, so that who puts need not wait for memory to be allocated."""
+        self._arena.prepare()
+
     def close(self, timeout_s: float) -> bool:
         """Nothing is put any more. Whether nothing uses the arena now: then it may be closed."""
         self._closed = True

@@ -2,7 +2,8 @@
 
 vLLM's scheduler asks `look` at every step that a request may run in, `pin`s what it promises to its workers, and
 `unpin`s it when they have read it. Threads read the tiers, in order (`reading.py`), and put what they find into
-`host_memory.py`. Nothing that the scheduler calls waits for them: no lock is held while anything is read or copied.
+`host_memory.py`. Nothing that the scheduler calls waits for them, but for `wait`: no lock is held while anything is
+read or copied.
 """
 
 import logging
@@ -10,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from server.engine.encoder_cache.arena import Arena
@@ -46,6 +47,7 @@ class Looking:
     is_late: bool = False
     forgotten: bool = False
     saved: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
 
 
 class Lookups:
@@ -89,6 +91,11 @@ class Lookups:
         with self._lock:
             return self._look_further(key, self._clock())
 
+    def wait(self, key: str, timeout_s: float) -> None:
+        """Until its look-up is over, if one is under way, but no longer than that."""
+        if looking := self._looking.get(key):
+            looking.over.wait(timeout_s)
+
     def held(self, key: str) -> Held | None:
         return self._memory.held(key)
 
@@ -113,6 +120,7 @@ class Lookups:
             self._figures.forgotten += 1
             if looking := self._looking.get(key):
                 looking.forgotten = True
+                looking.over.set()
             self._memory.forget(key)
             self._remember_absent(key)
 
@@ -148,9 +156,11 @@ class Lookups:
         self._memory.tidy()
 
     def _tidy(self) -> None:
+        self._memory.prepare()
         while not self._closed.wait(TIDY_EVERY_S):
             try:
                 self.tidy()
+                self._memory.prepare()
             except Exception:  # Tiers raise nothing: a bug in one must not keep pages from coming back.
                 logger.exception("Tidying embeddings failed")
 
@@ -218,7 +228,7 @@ class Lookups:
         return NEVER if self._ttl_s is None else min(self._ttl_s, found.created_s + self._ttl_s - self._wall())
 
     def _end_found(self, key: str, tier: Tier) -> None:
-        del self._looking[key]
+        self._looking.pop(key).over.set()
         if tier.name == "disk":
             self._figures.found_disk += 1
         else:
@@ -229,6 +239,7 @@ class Lookups:
         self._figures.absent += 1
         if looking.forgotten or not looking.saved:
             self._remember_absent(key)
+        looking.over.set()
 
     def _remember_absent(self, key: str) -> None:
         self._absent[key] = self._clock() + ABSENT_S

@@ -2,7 +2,7 @@
 
 vLLM asks in this order, for each request and step: `ensure_available`, `has_item` for what it does not hold, then
 `allocated` for what it made room for; at the step's end `orders`, and `told` when the workers have run it. Only the
-scheduler's thread calls, and nothing here waits for a disk.
+scheduler's thread calls, and nothing here waits for a disk, but for a moment where nobody has tokens coming.
 """
 
 import logging
@@ -21,8 +21,9 @@ from server.engine.encoder_cache.steps import NOTHING, Load, Setup, StepOrders, 
 
 log = logging.getLogger(__name__)
 
-# Of a step that runs nothing and only waits for look-ups: without it vLLM would spin, in the look-ups' way.
-IDLE_S = 0.001
+# A step waits for look-ups no longer than this, and only where nothing else runs. To come again would cost a step
+# of nothing, sent to the workers and back, and vLLM's own pause after it: longer than a look-up takes.
+PATIENCE_S = 0.01
 
 
 class Place(Protocol):
@@ -68,7 +69,6 @@ class Scheduling:
         dtype: str,
         window_tokens: int,
         wait_s: float,
-        sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lookups = lookups
@@ -76,7 +76,6 @@ class Scheduling:
         self._workers = workers
         self._dtype = dtype
         self._window_tokens = window_tokens
-        self._sleep = sleep
         self._wait_s = wait_s
         self._clock = clock
         self._waits: dict[str, tuple[int, float]] = {}
@@ -88,7 +87,8 @@ class Scheduling:
         self._promised: dict[str, tuple[Load, Outcome]] = {}
         self._orders: dict[str, Load] = {}
         self._in_flight: dict[int, list[str]] = {}
-        self._looking = False
+        self._running: set[str] = set()
+        self._patience_s = PATIENCE_S
         self._refusals = Refusals()
         self.seen = Seen()
         self.tally = Tally()
@@ -100,10 +100,7 @@ class Scheduling:
         self.seen.asks(request)
         if not self._open or not self._is_looking_for(request, num_computed_tokens):
             return True
-        if self._has_waited(request.request_id, num_computed_tokens):
-            return True
-        self._looking = True
-        return False
+        return self._has_waited(request.request_id, num_computed_tokens)
 
     def has_item(self, identifier: str) -> bool:
         """A promise, if so. vLLM asks of the request of the last `ensure_available`, for what it does not hold."""
@@ -148,11 +145,10 @@ class Scheduling:
                 self._lookups.unpin(freed.key, loaded=False)
         for identifier in list(self._promised):
             self._withdraw(identifier)
-        looking, self._looking = self._looking, False
+        self._running = set(output.num_scheduled_tokens)
+        self._patience_s = PATIENCE_S
         if not output.total_num_scheduled_tokens:
             # Workers of the V1 runner would not see them: what is ordered waits for the next step.
-            if looking:
-                self._sleep(IDLE_S)
             return NOTHING
         if (self._ready or self._off) and not self._orders:
             return NOTHING
@@ -181,6 +177,7 @@ class Scheduling:
 
     def finished(self, request: Request) -> None:
         name = request.request_id
+        self._running.discard(name)
         self.seen.finished(name)
         self._refusals.finished(name)
         self._waits.pop(name, None)
@@ -218,15 +215,26 @@ class Scheduling:
         last = request.mm_features[-1].mm_position
         if last.offset + last.length <= computed:  # all of its later steps
             return False
-        looking = False
+        looking = []
         for feature in request.mm_features:
             place = feature.mm_position
             if place.offset + place.length <= computed or feature.identifier in self._resident:
                 continue
             if place.offset >= computed + self._window_tokens:
                 break
-            looking |= self._lookups.look(key_of(feature.identifier)) == "looking"
-        return looking
+            key = key_of(feature.identifier)
+            if self._lookups.look(key) == "looking":
+                looking.append(key)
+        return any(self._is_awaited(key) for key in looking)
+
+    def _is_awaited(self, key: str) -> bool:
+        """Whether the look-up is still under way, after a moment's patience where nothing else runs."""
+        if self._running or self._patience_s <= 0:
+            return True
+        began = self._clock()
+        self._lookups.wait(key, self._patience_s)
+        self._patience_s -= self._clock() - began
+        return self._lookups.look(key) == "looking"
 
     def _fits(self, held: Held, identifier: str) -> bool:
         """A key of a client's own could name another picture, or the same at another size."""

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from server.engine.encoder_cache.arena import GROW_AGAIN_S, Arena
+from server.engine.encoder_cache.arena import AHEAD_BYTES, GROW_AGAIN_S, GROW_BYTES, Arena
 from server.engine.encoder_cache.arena_view import PAGE_BYTES, ArenaView, Span, StaleSpan, start_of
 
 PAGES = 12
@@ -162,7 +162,42 @@ def test_memory_is_allocated_as_it_comes_to_be_needed(tmp_path: Path) -> None:
     assert arena.put(b"one") is not None
     after = os.stat(arena.handle).st_blocks * 512
     assert before < 1 << 20
-    assert 64 << 20 <= after < 80 << 20
+    assert GROW_BYTES <= after < 2 * GROW_BYTES
+    arena.close()
+
+
+def test_memory_is_allocated_ahead_of_who_needs_it_where_there_is_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arena = made(tmp_path, pages=2 * AHEAD_BYTES // PAGE_BYTES)
+    arena.prepare()
+    assert AHEAD_BYTES <= os.stat(arena.handle).st_blocks * 512 < AHEAD_BYTES + 2 * GROW_BYTES
+    with monkeypatch.context() as patch:
+        patch.setattr("os.posix_fallocate", lambda *_: pytest.fail("there is enough"))
+        arena.prepare()
+        assert arena.put(bytes(AHEAD_BYTES)) is not None
+    arena.prepare()
+    assert os.stat(arena.handle).st_blocks * 512 >= 2 * AHEAD_BYTES
+    arena.close()
+    arena.prepare()
+
+
+def test_a_place_that_is_full_is_not_asked_for_memory_ahead_of_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arena = made(tmp_path)
+    tries: list[object] = []
+
+    def full(*given: object) -> None:
+        tries.append(given)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    arena.prepare()
+    asked = len(tries)
+    assert asked
+    arena.prepare()
+    assert len(tries) == asked
     arena.close()
 
 
@@ -182,11 +217,11 @@ def test_a_place_that_has_filled_up_makes_it_smaller_and_no_fault(
         patch.setattr("os.posix_fallocate", full)
         patch.setattr(arena, "_clock", lambda: 1000.0)
         assert arena.put(bytes(1024 * PAGE_BYTES)) is None
-        assert arena.capacity_bytes == 1024 * PAGE_BYTES
-        assert "stays at 64 MiB instead of 256" in caplog.text
-        assert arena.put(bytes(1023 * PAGE_BYTES)) is not None
+        assert arena.capacity_bytes == GROW_BYTES
+        assert "stays at 8 MiB instead of 256" in caplog.text
+        assert arena.put(bytes(GROW_BYTES - PAGE_BYTES)) is not None
         assert arena.put(bytes(PAGE_BYTES)) is None
-        assert len(tries) == 2
+        assert len(tries) == 1
     monkeypatch.setattr(arena, "_clock", lambda: 1000.0 + GROW_AGAIN_S)
     assert arena.capacity_bytes == 4096 * PAGE_BYTES
     assert arena.put(bytes(1024 * PAGE_BYTES)) is not None
@@ -206,7 +241,7 @@ def test_a_place_that_is_nearly_full_gives_what_is_needed(tmp_path: Path, monkey
 
     monkeypatch.setattr("os.posix_fallocate", nearly_full)
     assert arena.put(bytes(70 * PAGE_BYTES)) is not None
-    assert asked == [1024, 70]
+    assert asked == [GROW_BYTES // PAGE_BYTES, 70]
     arena.close()
 
 

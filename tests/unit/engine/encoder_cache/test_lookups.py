@@ -147,6 +147,41 @@ def test_a_lookup_is_waited_for_so_long_and_is_held_when_it_comes_late(arena: Ar
     assert lookups.figures.late == 1
 
 
+def test_who_waits_for_a_look_up_goes_on_as_soon_as_it_is_over(arena: Arena, clock: Clock) -> None:
+    tier = MemoryTier(embedding("a"))
+    lookups = Lookups(arena, [tier], wait_s=60, clock=clock)
+    for key, answer in ((KEY, "held"), (OTHER, "absent")):
+        assert lookups.look(key) == "looking"
+        lookups.wait(key, 60)
+        assert lookups.look(key) == answer
+    lookups.wait(KEY, 60)  # there is none any more
+    assert lookups.close()
+
+
+def test_a_look_up_that_takes_long_is_waited_for_no_longer_than_was_said(arena: Arena) -> None:
+    tier = MemoryTier(embedding("a"))
+    tier.open.clear()
+    lookups = Lookups(arena, [tier], wait_s=60)
+    assert lookups.look(KEY) == "looking"
+    lookups.wait(KEY, 0.001)
+    assert lookups.look(KEY) == "looking"
+    tier.open.set()
+    assert settled(lookups, KEY) == "held"
+    assert lookups.close()
+
+
+def test_nobody_waits_for_what_was_forgotten_meanwhile(arena: Arena, clock: Clock) -> None:
+    tier = MemoryTier(embedding("a"))
+    tier.open.clear()
+    lookups = Lookups(arena, [tier], wait_s=60, clock=clock)
+    assert lookups.look(KEY) == "looking"
+    lookups.forget(KEY)
+    lookups.wait(KEY, 60)
+    assert lookups.look(KEY) == "absent"
+    tier.open.set()
+    assert lookups.close()
+
+
 def test_what_has_waited_too_long_is_not_read_any_more(arena: Arena, clock: Clock) -> None:
     tier = MemoryTier(embedding("a"))
     lookups = stepped(arena, clock, tier)

@@ -1,6 +1,7 @@
 """Against look-ups that a test fills, by the calls that vLLM's scheduler makes."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import pytest
 from server.engine.encoder_cache.arena_view import Span
 from server.engine.encoder_cache.entry import key_of
 from server.engine.encoder_cache.host_memory import Held
-from server.engine.encoder_cache.scheduling import Scheduling
+from server.engine.encoder_cache.scheduling import PATIENCE_S, Scheduling
 from server.engine.encoder_cache.steps import NOTHING, Setup, StepOrders, StepReport
 
 SETUP = Setup("/nowhere", "00" * 32, False)
@@ -31,6 +32,12 @@ class Found:
     loaded: Counter[str] = field(default_factory=Counter)
     asked: list[str] = field(default_factory=list)
     told_saved: list[str] = field(default_factory=list)
+    waited: list[tuple[str, float]] = field(default_factory=list)
+    finds: Callable[[str], None] = lambda key: None
+
+    def wait(self, key: str, timeout_s: float) -> None:
+        self.waited.append((key, timeout_s))
+        self.finds(key)
 
     def put(self, identifier: str, what: Held | None = None) -> None:
         self.held[key_of(identifier)] = what or held()
@@ -101,12 +108,9 @@ def ask(name: str, *identifiers: str, rows: int = ROWS) -> Asked:
 class Scene:
     def __init__(self, workers: int = 1, window_tokens: int = 1000) -> None:
         self.found = Found()
-        self.slept: list[float] = []
         looked_up: Any = self.found
         self.now = 0.0
-        self.scheduling = Scheduling(
-            looked_up, SETUP, workers, "bfloat16", window_tokens, WAIT_S, self.slept.append, lambda: self.now
-        )
+        self.scheduling = Scheduling(looked_up, SETUP, workers, "bfloat16", window_tokens, WAIT_S, lambda: self.now)
 
     def open(self) -> "Scene":
         """Past the step that sets workers up."""
@@ -134,6 +138,13 @@ class Scene:
 @pytest.fixture
 def scene() -> Scene:
     return Scene().open()
+
+
+@pytest.fixture
+def idle(scene: Scene) -> Scene:
+    """Nobody has tokens coming."""
+    scene.step(Output())
+    return scene
 
 
 def test_what_is_held_is_promised_and_ordered_in_the_step_that_allocates_it(scene: Scene) -> None:
@@ -241,16 +252,39 @@ def test_a_request_that_got_further_may_wait_for_its_next_pictures(scene: Scene)
     assert not scene.scheduling._waits
 
 
-def test_a_step_of_nothing_but_waiting_gives_way_to_the_look_ups(scene: Scene) -> None:
-    scene.step(Output())
-    assert scene.slept == []
-    scene.found.answers[key_of("cat")] = "looking"
-    scene.scheduling.ensure_available(ask("a", "cat"), 0)
-    scene.step()  # others run in it: nobody sleeps
-    assert scene.slept == []
-    scene.scheduling.ensure_available(ask("a", "cat"), 0)
-    scene.step(Output())
-    assert len(scene.slept) == 1
+def test_a_look_up_that_is_over_in_a_moment_costs_no_step(idle: Scene) -> None:
+    idle.found.answers[key_of("cat")] = "looking"
+    idle.found.finds = lambda key: idle.found.put("cat")
+    assert idle.schedule(ask("a", "cat")) == [True]
+    assert idle.found.waited == [(key_of("cat"), PATIENCE_S)]
+    assert len(idle.step().loads) == 1
+
+
+def test_who_has_tokens_coming_is_not_held_up_by_another_s_look_up(idle: Scene) -> None:
+    idle.found.answers[key_of("cat")] = "looking"
+    idle.step(Output(num_scheduled_tokens={"text": 1}))
+    assert not idle.scheduling.ensure_available(ask("a", "cat"), 0)
+    assert idle.found.waited == []
+    idle.scheduling.finished(ask("text"))
+    assert not idle.scheduling.ensure_available(ask("a", "cat"), 0)
+    assert len(idle.found.waited) == 1
+
+
+def test_all_that_wait_in_a_step_hold_it_up_no_longer_than_one_may(idle: Scene) -> None:
+    for name in ("cat", "dog", "cow"):
+        idle.found.answers[key_of(name)] = "looking"
+
+    def takes_most_of_it(key: str) -> None:
+        idle.now += 0.6 * PATIENCE_S
+
+    idle.found.finds = takes_most_of_it
+    for name in ("cat", "dog", "cow"):
+        assert not idle.scheduling.ensure_available(ask(name, name), 0)
+    assert [key for key, _ in idle.found.waited] == [key_of("cat"), key_of("dog")]
+    assert idle.found.waited[1][1] == pytest.approx(0.4 * PATIENCE_S)
+    idle.step(Output())
+    assert not idle.scheduling.ensure_available(ask("cow", "cow"), 0)
+    assert len(idle.found.waited) == 3
 
 
 def test_what_vllm_has_in_its_own_memory_is_not_looked_for(scene: Scene) -> None:
