@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench_embedding_cache", description=__doc__)
     parser.add_argument("--docs", type=Path, default=Path("docs/benchmarks"), help="folder for the results")
     parser.add_argument(
-        "--small", type=int, default=8, help=f"fresh pictures of {SMALL}x{SMALL} on each, six or more (8)"
+        "--small", type=int, default=6, help=f"fresh pictures of {SMALL}x{SMALL} on each, six or more (6)"
     )
     parser.add_argument("--large", type=int, default=2, help=f"of {LARGE}x{LARGE} (2)")
     parser.add_argument("--only", choices=SUBJECTS, help="try this alone, and write no page")

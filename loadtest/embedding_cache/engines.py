@@ -30,7 +30,6 @@ SMALL += ["--max-num-batched-tokens", str(OWN_TOKENS)]
 NAME = "model"
 WORD = " a"  # one token of the bundled model's
 START_S, STOP_S, ANSWER_S = 400, 60, 400
-SHARED_VARIABLE = "FOVEA_EMBEDDING_CACHE_SHARED"
 METRIC = re.compile(r"^(fovea_encoder_cache_lookups_total)\{(.*)\} (\S+)$", re.M)
 _asked = itertools.count()
 
@@ -148,7 +147,6 @@ class Kind:
     connector: str = ""
     module: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
-    shared: str = ""
 
     def arguments(self) -> list[str]:
         if not self.connector:
@@ -188,7 +186,6 @@ def _start(model: Path, kind: Kind, stem: Path) -> Engine:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(INSIDE)])),
         "FOVEA_BENCH_WATCH": str(watch),
-        **({SHARED_VARIABLE: kind.shared} if kind.shared else {}),
     }
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -1,7 +1,7 @@
 """What engines of each subject live through, picture by picture; notes it all in a result."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from loadtest.embedding_cache.result import (
     COLD,
     DISK,
     EXAMPLE,
+    FIRST,
     HOST,
     OURS,
     OWN,
@@ -57,25 +58,23 @@ class Life:
     encoder_runs: int = 0
 
     def ask(self, engine: Engine, picture: Picture, tier: str, note: bool = True) -> float:
-        before = engine.lookups() if self.subject == OURS else {}
+        before = engine.lookups()
         taken = engine.first_token_s(picture)
         self.digests.add(picture.digest)
         self.requests += 1
-        found = ""
-        if self.subject == OURS:
-            polls = 1 if tier == OWN else POLLS  # there, nothing is looked up
-            found = "+".join(sorted(name for name, n in self._lookups(engine, before, polls).items() if n))
+        polls = 1 if tier == OWN or self.subject != OURS else POLLS  # there, nothing is looked up
+        found = "+".join(sorted(name for name, n in self._lookups(engine, before, polls).items() if n))
         if note:
             self.pictures[picture.digest] = picture
             self.result.asked.append(Asked(self.subject, picture.side, tier, taken, found))
             self.say(f"{self.subject}, {picture.side}: {tier}: {taken * 1000:,.0f} ms {found}")
         return taken
 
-    def ask_text(self, engine: Engine, side: int) -> None:
-        for _ in range(REPEATS):
+    def ask_text(self, engine: Engine, side: int, tier: str = TEXT, times: int = REPEATS) -> None:
+        for _ in range(times):
             taken = engine.first_token_of_text_s((side // PATCH) ** 2)
-            self.result.asked.append(Asked(self.subject, side, TEXT, taken))
-            self.say(f"{self.subject}, {side}: {TEXT}: {taken * 1000:,.0f} ms")
+            self.result.asked.append(Asked(self.subject, side, tier, taken))
+            self.say(f"{self.subject}, {side}: {tier}: {taken * 1000:,.0f} ms")
 
     @staticmethod
     def _lookups(engine: Engine, before: dict[str, int], polls: int) -> dict[str, int]:
@@ -94,9 +93,9 @@ class Life:
             for picture in list(self.pictures.values()):
                 self.ask(engine, picture, tier)
 
-    def count(self, engines: Sequence[Engine]) -> None:
-        self.engines += len(engines)
-        self.encoder_runs += sum(len(engine.encoded()) for engine in engines)
+    def count(self, engine: Engine) -> None:
+        self.engines += 1
+        self.encoder_runs += len(engine.encoded())
 
     def close(self) -> None:
         count = Count(self.subject, len(self.digests), self.requests, self.engines, self.encoder_runs)
@@ -107,43 +106,51 @@ class Life:
 def live_ours_beside_stock(
     model: Path, folder: Path, shared: str, amounts: Amounts, result: Result, say: Callable[[str], None]
 ) -> None:
-    """Fresh pictures on both in turn; then ours alone, from each tier."""
+    """Fresh pictures on both in turn; ours alone, from each tier; stock anew, for what its first text takes."""
     stock, ours = Life(STOCK, result, say), Life(OURS, result, say)
     kind = kind_of_ours(folder / "one", shared)
-    with started(result, model, Kind(STOCK), kind) as (plain, engine):
-        warm_up(stock, plain)
-        warm_up(ours, engine)
-        number = 0
-        for side, count in amounts.pairs.items():
-            for _ in range(count):
-                number += 1
-                picture = draw_picture(side, number)
-                result.pairs.append(ask_pair(picture, (stock, plain), (ours, engine), number % 2 == 0))
-                for life, asked in ((ours, engine), (stock, plain)):
-                    time.sleep(SETTLE_S)
-                    for _ in range(REPEATS):
-                        life.ask(asked, picture, OWN)
-            stock.ask_text(plain, side)
-        stock.ask(plain, next(iter(stock.pictures.values())), AGAIN)
+    with started(result, model, kind) as engine:
+        with started(result, model, Kind(STOCK)) as plain:
+            ask_fresh(stock, plain, ours, engine, amounts.pairs)
         time.sleep(SETTLE_S)
         ours.ask_all(engine, DISK)
         ours.ask_all(engine, HOST, rounds=2)
-        ours.count([engine])
-    kinds = [kind, kind_of_ours(folder / "two", shared)] if shared else [kind]
-    with started(result, model, *kinds) as (again, *second):
-        for engine, tier in zip((again, *second), (RESTART, SHARED), strict=False):
+        ours.count(engine)
+    later = [(kind, RESTART)] + ([(kind_of_ours(folder / "two", shared), SHARED)] if shared else [])
+    for kind, tier in later:
+        with started(result, model, kind) as engine:
             warm_up(ours, engine)
             ours.ask_all(engine, tier)
-            time.sleep(SETTLE_S)
-        ours.count([again, *second])
+            ours.count(engine)
     ours.close()
+    with started(result, model, Kind(STOCK)) as plain:
+        warm_up(stock, plain)
+        for side in amounts.pairs:
+            stock.ask_text(plain, side, FIRST, times=1)
+
+
+def ask_fresh(stock: Life, plain: Engine, ours: Life, engine: Engine, amounts: dict[int, int]) -> None:
+    warm_up(stock, plain)
+    warm_up(ours, engine)
+    number = 0
+    for side, count in amounts.items():
+        for _ in range(count):
+            number += 1
+            picture = draw_picture(side, number)
+            stock.result.pairs.append(ask_pair(picture, (stock, plain), (ours, engine), number % 2 == 0))
+            for life, asked in ((ours, engine), (stock, plain)):
+                time.sleep(SETTLE_S)
+                for _ in range(REPEATS):
+                    life.ask(asked, picture, OWN)
+        stock.ask_text(plain, side)
+    stock.ask(plain, next(iter(stock.pictures.values())), AGAIN)
 
 
 def live_example(model: Path, folder: Path, amounts: Amounts, result: Result, say: Callable[[str], None]) -> None:
     life = Life(EXAMPLE, result, say)
     options = {"shared_storage_path": str(folder / "example")}
     kind = Kind(EXAMPLE, "WatchedExample", "fovea_bench_example", options)
-    with started(result, model, kind) as (engine,):
+    with started(result, model, kind) as engine:
         warm_up(life, engine)
         for side, count in amounts.example.items():
             for number in range(count):
@@ -152,25 +159,26 @@ def live_example(model: Path, folder: Path, amounts: Amounts, result: Result, sa
                 for _ in range(REPEATS):
                     life.ask(engine, picture, OWN)
         life.ask_all(engine, DISK, rounds=2)
-        life.count([engine])
-    with started(result, model, kind) as (engine,):
+        life.count(engine)
+    with started(result, model, kind) as engine:
         warm_up(life, engine)
         life.ask_all(engine, RESTART)
-        life.count([engine])
+        life.count(engine)
     life.close()
 
 
 def kind_of_ours(folder: Path, shared: str) -> Kind:
-    return Kind(OURS, "WatchedFovea", "fovea_bench_ours", {"folder": str(folder)}, shared)
+    options = {"folder": str(folder)} | ({"shared": shared} if shared else {})
+    return Kind(OURS, "WatchedFovea", "fovea_bench_ours", options)
 
 
 @contextmanager
-def started(result: Result, model: Path, *kinds: Kind) -> Iterator[list[Engine]]:
-    """Engines of these kinds, side by side; how long they took to answer is noted."""
+def started(result: Result, model: Path, kind: Kind) -> Iterator[Engine]:
+    """How long it took to answer is noted, of the last one of its kind."""
     began = time.monotonic()
-    with start_engines(model, *kinds) as engines:
-        result.start_s[" and ".join(kind.name for kind in kinds)] = time.monotonic() - began
-        yield engines
+    with start_engines(model, kind) as (engine,):
+        result.start_s[kind.name] = time.monotonic() - began
+        yield engine
 
 
 def warm_up(life: Life, engine: Engine) -> None:
