@@ -16,7 +16,7 @@ from deploy.grafana.render.answers import Span, ask_board
 from deploy.grafana.render.screenshots import shoot
 
 # Whoever is first to ask for engines waits for them.
-pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 SHOWN_S = 600
