@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import io
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -105,6 +106,7 @@ def main() -> int:
     parser.add_argument("--window", default="1m", help="what rates are over (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Chromium is ended then, too
     span = Span.last(60 * args.minutes, args.window)
     try:
         boards = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
@@ -115,6 +117,8 @@ def main() -> int:
     except (PrometheusError, ChromiumError, BuildError) as problem:
         print(f"screenshots: {problem}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     args.out.mkdir(parents=True, exist_ok=True)
     for shot in shots:
         (args.out / f"{shot.uid}.png").write_bytes(shot.png)
