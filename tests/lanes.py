@@ -1,11 +1,14 @@
-"""A plugin of pytest: `--lane engines` runs the tests that need the engines all share, `--lane rest` the others.
+"""A plugin of pytest: `--lane engines` runs the tests that need the engines all share, `--lane rest` the others,
+`--lane alone` those that bear nothing beside them.
 
 Files with engines of their own may be in either, so that both take as long.
 """
 
 import pytest
 
-LANES = ("engines", "rest")
+SIDE_BY_SIDE = ("engines", "rest")
+# Two ranks of vLLM wait for one another by spinning: with less than a core for each they hardly move.
+ALONE = ("tests/e2e/embedding_cache/test_embedding_cache.py::test_of_two_ranks_both_load_and_one_writes",)
 # Fixtures of tests/conftest.py, and what parametrized tests call the real engine.
 SHARED_ENGINES = {"stacks", "fp8", "bf16"}
 REAL = "vllm"
@@ -17,7 +20,9 @@ OWN_ENGINES = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--lane", choices=LANES, help="Only the tests of this lane; all without it.")
+    parser.addoption(
+        "--lane", choices=(*SIDE_BY_SIDE, "alone"), help="Only the tests of this lane; all without it."
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -29,6 +34,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def lane_of(item: pytest.Item) -> str:
+    if item.nodeid in ALONE:
+        return "alone"
     if item.nodeid.startswith(OWN_ENGINES):
         return "engines"
     named: set[str] = set(getattr(item, "fixturenames", ()))

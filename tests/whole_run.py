@@ -1,4 +1,4 @@
-"""Run every test, in two lanes side by side: what needs the engines that all share, and the rest.
+"""Run every test: what needs the engines that all share beside the rest, then what bears nothing beside it.
 
 Tests wait more than they compute: one after the other they leave half of two cores idle. The engines' lane gives
 way to the other one, whose tests are the quicker ones to lose patience.
@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.lanes import LANES
+from tests.lanes import ALONE, SIDE_BY_SIDE
 
 MOST_ASKED_AGAIN = 3
 TESTS_FAILED, NO_TESTS = 1, 5  # pytest's exit statuses, and for nothing else
@@ -68,9 +68,12 @@ class Lane:
             print(f"{self._name:7} | {line}", end="", flush=True)
 
 
-def main(arguments: Sequence[str], folder: Path) -> int:
-    lanes = [Lane(name, arguments, folder) for name in LANES]
+def main(arguments: Sequence[str], folder: Path, alone: Sequence[str] = ALONE) -> int:
+    lanes = [Lane(name, arguments, folder) for name in SIDE_BY_SIDE]
     statuses = [lane.wait() for lane in lanes]
+    if alone:
+        lanes.append(Lane("alone", [*arguments, *alone], folder))
+        statuses.append(lanes[-1].wait())
     if all(status == NO_TESTS for status in statuses):
         return NO_TESTS
     if worse := [status for status in statuses if status not in (0, TESTS_FAILED, NO_TESTS)]:

@@ -159,7 +159,8 @@ class CompletionEndpoint:
         request_id, surface = current_record().request_id, self._surface
 
         async def deliver(answer: Answer) -> None:
-            account.first_byte()
+            if answer.whole is None:
+                account.first_byte()
             told = answer if surface.tell is as_it_is else await surface.tell(answer)
             started = keepalive is not None and await keepalive.stop()
             if started and told.whole is not None:

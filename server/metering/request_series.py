@@ -22,7 +22,7 @@ class RequestSeries:
         self._well: dict[str, Cell] = {}
 
     def began(self, took_s: float) -> None:
-        """The first byte of its answer has come."""
+        """The first byte of its stream has come."""
         first = self._first
         if first is None:
             first = self._first = self._firsts.labels(self.route, self.model)

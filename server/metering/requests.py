@@ -23,7 +23,7 @@ class RequestMetrics:
         )
         self.first_token = declare.loop_histogram(
             "fovea_time_to_first_token_seconds",
-            "From a request's last byte to the first byte of its answer",
+            "Of streams: from the request's last byte to the answer's first",
             ROUTE,
             MODEL,
             buckets=SECONDS,

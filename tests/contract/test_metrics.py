@@ -230,3 +230,18 @@ def test_what_callers_make_up_makes_no_series(scene: Scene) -> None:
 def test_each_request_is_its_tenants(scene: Scene) -> None:
     tenants = {labels["tenant"] for labels, _ in tell(scene.url)["fovea_requests_total"]}
     assert tenants == {"ann", "poor", "-"}
+
+
+def test_only_streams_have_a_first_token(scene: Scene) -> None:
+    """Of an answer in one piece the first byte comes with its last: objectives would call it late."""
+
+    def count(name: str) -> float:
+        return sum(value for labels, value in tell(scene.url).get(name, ()) if labels["route"] == "chat")
+
+    def ask_and_wait(stream: bool) -> float:
+        firsts, wholes = count("fovea_time_to_first_token_seconds"), count("fovea_request_duration_seconds")
+        assert scene.ask(stream=stream) == 200
+        wait_until(lambda: count("fovea_request_duration_seconds") == wholes + 1)
+        return count("fovea_time_to_first_token_seconds") - firsts
+
+    assert (ask_and_wait(False), ask_and_wait(True)) == (0, 1)

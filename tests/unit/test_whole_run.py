@@ -40,7 +40,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(folder: Path, **files: str) -> int:
     for name, source in files.items():
         (folder / f"test_{name}.py").write_text(source)
-    return main(["-q", "-p", "no:asyncio", "--rootdir", str(folder)], folder)
+    return main(["-q", "-p", "no:asyncio", "--rootdir", str(folder)], folder, ())
 
 
 def test_what_passes_is_run_once_in_its_lane(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,7 @@ PROMISES = Row(
         ),
         figure(
             "First token in time",
-            "Answers whose first byte came within the objective's time, over the time shown.",
+            "Streams whose first byte came within the objective's time, over the time shown.",
             "percentunit",
             Query(kept("ttft")),
             limits=Limits(0.95, 0.9, low=True),
