@@ -29,10 +29,16 @@ class Outcome:
 
 
 def ask(
-    http: httpx2.Client, model: str, number: int, stream: bool, tokens: int = 16, urls: Sequence[str] = ("",)
+    http: httpx2.Client,
+    model: str,
+    number: int,
+    stream: bool,
+    tokens: int = 16,
+    urls: Sequence[str] = ("",),
+    pictures: Sequence[bytes] = PICTURES,
 ) -> Outcome:
     """At one of `urls`. Connections that are refused are tried again, as load balancers do; nothing else is."""
-    content = (image_part(PICTURES[number % len(PICTURES)]), text_part("What do you see?"))
+    content = (image_part(pictures[number % len(pictures)]), text_part("What do you see?"))
     body = chat(*content, model=model, stream=stream, max_tokens=tokens, ignore_eos=True)
     for attempt in range(CONNECT_TRIES):
         try:
@@ -71,10 +77,13 @@ def ending(reason: str) -> str:
 
 @dataclass
 class Load:
-    """`urls` may change while it runs: whoever asks next takes one of those that there are."""
+    """`urls` may change while it runs: whoever asks next takes one of those that there are. So may `pause_s`, for
+    which callers wait between their requests."""
 
     urls: list[str]
     model: str
+    pictures: Sequence[bytes] = tuple(PICTURES)
+    pause_s: float = 0
     outcomes: list[Outcome] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
 
@@ -100,8 +109,8 @@ class Load:
         """Every second caller streams, and each asks about all pictures."""
         stream = number % 2 == 0
         with httpx2.Client(timeout=60) as http:
-            while not self._over.is_set():
-                outcome = ask(http, self.model, number, stream, urls=tuple(self.urls))
+            while not self._over.wait(self.pause_s):
+                outcome = ask(http, self.model, number, stream, urls=tuple(self.urls), pictures=self.pictures)
                 self.outcomes.append(outcome)
                 number += 5
 
