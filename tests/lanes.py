@@ -14,6 +14,7 @@ SHARED_ENGINES = {"stacks", "fp8", "bf16"}
 REAL = "vllm"
 OWN_ENGINES = (
     "tests/e2e/embedding_cache/",
+    "tests/e2e/test_calibrated.py",
     "tests/e2e/test_commands.py",
     "tests/e2e/test_shared_embeddings.py",
 )
