@@ -19,6 +19,7 @@ from server.setting_sections.engines import EngineSettings
 from server.setting_sections.http import HttpSettings
 from server.setting_sections.logs import LogSettings
 from server.setting_sections.media import FileSettings, ImageSettings, VideoSettings
+from server.setting_sections.section import mistakes_in
 from server.setting_sections.traces import TraceSettings
 
 PREFIX = "FOVEA_"
@@ -100,8 +101,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings(**_read_file(environ.get("FOVEA_CONFIG")))
     except ValidationError as problem:
-        lines = (f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in problem.errors())
-        raise ConfigError("; ".join(lines)) from problem
+        raise ConfigError("; ".join(f"{name}: {why}" for name, why in mistakes_in(problem))) from problem
     except SettingsError as problem:
         # It names the section alone; its cause would quote the value.
         raise ConfigError(f"a list or mapping among the settings is not valid JSON: {problem}") from None

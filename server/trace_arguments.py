@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from server.engine.trace_options import TraceOptions
 from server.errors import ConfigError
+from server.setting_sections.section import mistakes_in
 from server.setting_sections.traces import TraceSettings
 from server.wiring.traces import read_headers
 
@@ -38,6 +39,6 @@ def make_trace_options(endpoint: str, headers_file: Path | None) -> TraceOptions
     try:
         url = TraceSettings(endpoint=endpoint).endpoint
     except ValidationError as problem:
-        raise ConfigError(f"--traces: {problem.errors()[0]['msg']}") from None
+        raise ConfigError(f"--traces: {mistakes_in(problem)[0][1]}") from None
     assert url is not None
     return TraceOptions(url, read_headers(headers_file) if headers_file is not None else {})

@@ -61,6 +61,15 @@ def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
         read_settings()
 
 
+def test_mistakes_are_told_in_our_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOVEA_HTTP__PROT", "1")
+    monkeypatch.setenv("FOVEA_TRACES__ENDPOINT", "ftp://x")
+    with pytest.raises(ConfigError) as caught:
+        read_settings()
+    assert "http.prot: there is no such setting" in str(caught.value)
+    assert "traces.endpoint: it is not a URL" in str(caught.value)
+
+
 @pytest.mark.parametrize("content", ["- a\n", "{", "typo: 1\n", "http: {prot: 1}\n"])
 def test_a_broken_file_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
     file = tmp_path / "fovea.yaml"
