@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 import uvicorn
 
-from server import cli_cache, cli_doctor, cli_keys, cli_top, cli_warm
+from server import cli_cache, cli_doctor, cli_keys, cli_top, cli_warm, healthcheck
 from server.app import make_app, make_server_options
 from server.cache_arguments import (
     CompressArgument,
@@ -217,6 +217,12 @@ def up(
     except LaunchError as problem:
         refuse(str(problem))
     sys.exit(asyncio.run(run_together(plan, say)))
+
+
+@app.command("healthcheck", context_settings=PASS_ON, add_help_option=False)
+def check_health(context: typer.Context) -> None:
+    """Ask a gateway or an engine whether it is well (--url, --timeout): exit code 0 or 1, and one sentence."""
+    sys.exit(healthcheck.main(context.args))
 
 
 def allow_open_files(wanted: int) -> None:
