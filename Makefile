@@ -4,7 +4,7 @@ GATEWAY := .venv/gateway/bin
 SET_UP := $(PYTHON) deploy/environments/set_up.py
 PROMETHEUS ?= http://127.0.0.1:9090
 
-.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-metrics bench-cache train observe docs dashboards screenshots clean
+.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-metrics bench-cache train observe docs dashboards screenshots chart clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -73,6 +73,10 @@ dashboards:  ## write Grafana's dashboards anew: deploy/grafana/json/
 screenshots:  ## draw the dashboards with what PROMETHEUS says of the last 15 minutes: docs/dashboards/
 	@$(SET_UP) gateway grafana chromium
 	$(GATEWAY)/python -m deploy.grafana.render.screenshots --prometheus $(PROMETHEUS) --out docs/dashboards
+
+chart:  ## write what of helm/ is made of other files: the chart's README, rendered examples, dashboards and rules in it
+	@$(SET_UP) gateway helm-v4
+	$(GATEWAY)/python -m helm.write
 
 clean:  ## remove the environments and everything built
 	rm -rf .venv build dist
