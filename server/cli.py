@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 import uvicorn
 
-from server import cli_cache, cli_doctor, cli_keys, cli_top, cli_warm, healthcheck
+from server import cli_await, cli_cache, cli_doctor, cli_keys, cli_top, cli_warm, healthcheck
 from server.app import make_app, make_server_options
 from server.cache_arguments import (
     CompressArgument,
@@ -29,6 +29,7 @@ from server.crash import tell_no_values
 from server.drain import Drain
 from server.engine import metrics_options
 from server.engine.cache_options import OFF, SHARED_VARIABLE
+from server.engine.checkpoint_policy import Policy, parse_policy
 from server.engine.launch import DRAIN_S, GRACE_S, Launch, LaunchError, check_model, check_port, run_engine
 from server.errors import ConfigError
 from server.logs import configure_logs
@@ -60,6 +61,7 @@ app.add_typer(cli_keys.app, name="keys")
 app.command()(cli_warm.warm)
 app.command()(cli_top.top)
 app.command()(cli_doctor.doctor)
+app.command()(cli_await.await_checkpoint)
 app.add_typer(cli_cache.app, name="cache")
 
 ModelOption = Annotated[str, typer.Option("--model", help="Checkpoint folder (or hub id) to serve.")]
@@ -87,6 +89,12 @@ def engine(
     embedding_cache_compress: CompressArgument = None,
     traces: TracesArgument = "",
     traces_headers: TracesHeadersArgument = None,
+    require_report: Annotated[
+        Policy | None,
+        typer.Option(
+            metavar="verified|gated|none", parser=parse_policy, help="Start only what its fovea-report.json allows."
+        ),
+    ] = None,
 ) -> None:
     """Start stock vLLM's OpenAI server with sane defaults; any other option is passed on to vLLM.
 
@@ -107,7 +115,7 @@ def engine(
         options, metrics = tuple(context.args), metrics_options.is_on(environ)
         tracing = make_trace_options(traces, traces_headers)
         served = name or default_name(model)
-        launch = Launch(model, served, host, port, options, grace, drain, cache, metrics, tracing)
+        launch = Launch(model, served, host, port, options, grace, drain, cache, metrics, tracing, require_report)
         code = run_engine(launch, environ, lambda line: say(f"fovea engine: {line}"))
     except (ConfigError, LaunchError) as problem:
         refuse(str(problem))

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from server.engine import metrics_options, trace_options
 from server.engine.cache_check import refusal, warning
 from server.engine.cache_options import SHARED_VARIABLE, CacheOptions, transfer_config
+from server.engine.checkpoint_policy import Policy, settled
 from server.engine.trace_options import TraceOptions
 
 STARTUP_FOLDER = Path(__file__).parent / "startup"
@@ -60,6 +61,7 @@ class Launch:
     embedding_cache: CacheOptions | None = None
     metrics: bool = True
     traces: TraceOptions | None = None
+    required_report: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,16 @@ def check_model(model: str) -> None:
     looks_local = model.startswith((".", "/", "~")) or path.exists() or model.count("/") != 1
     if looks_local and not (path / "config.json").is_file():
         raise LaunchError(f"{model} is not a checkpoint folder: it has no config.json.")
+
+
+def check_report(model: str, policy: Policy) -> str:
+    """A sentence about the checkpoint, which may be served. Raises LaunchError."""
+    if not Path(model).is_dir():
+        raise LaunchError(f"{model} is no folder, whose report could be read: fetch it with fovea-quantize pull.")
+    verdict = settled(Path(model), policy, time.sleep)
+    if verdict.state != "ready":
+        raise LaunchError(f"{verdict.sentence}.")
+    return verdict.sentence
 
 
 def check_port(host: str, port: int) -> None:
@@ -187,6 +199,8 @@ def run_engine(launch: Launch, environ: Mapping[str, str], report: Callable[[str
     """
     check_model(launch.model)
     check_port(launch.host, launch.port)
+    if launch.required_report is not None:
+        report(check_report(launch.model, launch.required_report))
     if launch.embedding_cache is not None:
         if sentence := refusal(launch.embedding_cache, launch.model, launch.options):
             raise LaunchError(sentence)
