@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 import uvicorn
 
-from server import cli_await, cli_cache, cli_doctor, cli_keys, cli_top, cli_warm, healthcheck
+from server import cli_ask, cli_await, cli_cache, cli_doctor, cli_keys, cli_top, cli_warm, healthcheck
 from server.app import make_app, make_server_options
 from server.cache_arguments import (
     CompressArgument,
@@ -61,6 +61,7 @@ app.add_typer(cli_keys.app, name="keys")
 app.command()(cli_warm.warm)
 app.command()(cli_top.top)
 app.command()(cli_doctor.doctor)
+app.command()(cli_ask.ask)
 app.command()(cli_await.await_checkpoint)
 app.add_typer(cli_cache.app, name="cache")
 
