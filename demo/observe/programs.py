@@ -107,6 +107,7 @@ def configuration(targets: Sequence[Target], interval_s: int, alertmanager: str 
     told["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": managers}]}]
     for job in told["scrape_configs"]:
         of_job = [target for target in targets if target.job == job["job_name"]]
+        job.pop("file_sd_configs")
         job["static_configs"] = [
             {"targets": [urlsplit(target.url).netloc], "labels": dict(target.labels)} for target in of_job
         ]

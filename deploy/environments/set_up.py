@@ -72,6 +72,7 @@ ENVIRONMENTS = {
     # Both Helms that people have; kubectl comes with the newer one.
     "helm-v3": Environment("", False, 0.3, "tests: Helm 3.17", layered=("helm/helm",)),
     "helm-v4": Environment("", False, 0.3, "tests: Helm 4.3 and kubectl", layered=("helm/helm", "kubectl/kubectl")),
+    "compose": Environment("", False, 0.2, "tests: docker compose and podman-compose read deploy/compose.yaml"),
     # Other gateways, beside which `make bench-gateway` measures ours.
     "peer-vllm-router": Environment("", False, 0.2, "benchmark: vllm-router", named=True),
     "peer-smg": Environment("", False, 0.3, "benchmark: smg", named=True),
@@ -89,7 +90,7 @@ PROGRAMS = {
     "chromium": Program(
         "usr/lib/chromium/chromium", ("chromium",), "tests, screenshots: what dashboards look like", libraries=True
     ),
-    "nginx": Program("usr/sbin/nginx", ("nginx",), "benchmark: nginx", named=True),
+    "nginx": Program("usr/sbin/nginx", ("nginx",), "tests: behind nginx; benchmark"),
 }
 
 

@@ -23,6 +23,7 @@ def test_jobs_keep_their_names_and_get_other_targets() -> None:
             {"targets": ["127.0.0.1:3333"], "labels": {"engine": "engine-1"}},
         ],
     }
+    assert not any("file_sd_configs" in job for job in told["scrape_configs"])
     assert told["global"]["scrape_interval"] == told["global"]["evaluation_interval"] == "2s"
     assert told["alerting"]["alertmanagers"] == [{"static_configs": [{"targets": ["127.0.0.1:4444"]}]}]
     nobody = configuration(TARGETS, 2, None)["alerting"]["alertmanagers"]
