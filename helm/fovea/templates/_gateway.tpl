@@ -1,4 +1,4 @@
-{{/* The gateway's settings: what follows from the pools, and over it what gateway.config says. */}}
+{{/* The gateway's settings: what follows from the pools and from other values, and over it what gateway.config says. */}}
 
 {{- define "fovea.gateway.count" -}}
 {{- with .Values.gateway -}}
@@ -7,20 +7,119 @@
 {{- end -}}
 
 {{- define "fovea.gateway.config" -}}
-{{- $root := . -}}
+{{- $pools := (include "fovea.pools" . | fromYaml).pools -}}
+{{- include "fovea.gateway.check" (dict "root" . "pools" $pools) -}}
+{{- $gateway := .Values.gateway -}}
+{{- $http := dict "host" "0.0.0.0" "port" 8080 "workers" (int $gateway.workers)
+  "max_bytes_in_flight" (mul (include "fovea.mib" $gateway.bytesInFlight) 1048576)
+  "drain_grace_s" (int $gateway.shutdown.graceSeconds) "drain_s" (int $gateway.shutdown.drainSeconds) -}}
+{{- $config := dict "http" $http
+  "engines" (include "fovea.gateway.engines" (dict "root" . "pools" $pools) | fromYaml)
+  "admission" (dict "gateways" (include "fovea.gateway.count" . | int)) -}}
+{{- with include "fovea.gateway.preprocessors" (dict "root" . "pools" $pools) | fromYaml -}}
+{{- $_ := set $config.admission "preprocessors" . -}}
+{{- end -}}
+{{- if $pools -}}
+{{- $images := list -}}
+{{- range $pools -}}{{- $images = append $images (int .imagesPerRequest) -}}{{- end -}}
+{{- /* Whatever the gateway lets in, some engine takes. */ -}}
+{{- $_ := set $config "images" (dict "max_count" (max 1 (include "fovea.most" $images | int) | int)) -}}
+{{- end -}}
+{{- if $gateway.keysSecret.name -}}
+{{- $_ := set $config "auth" (dict "keys_file" (printf "/etc/fovea/keys/%s" $gateway.keysSecret.key)) -}}
+{{- end -}}
+{{- mergeOverwrite $config (deepCopy $gateway.config) | toYaml -}}
+{{- end -}}
+
+{{- define "fovea.most" -}}
+{{- $most := 0 -}}
+{{- range . -}}{{- $most = max $most . -}}{{- end -}}
+{{- $most -}}
+{{- end -}}
+
+{{/* Found by DNS, so that the gateway needs no rights at the API server. */}}
+{{- define "fovea.gateway.engines" -}}
+{{- $root := .root -}}
 {{- $pools := list -}}
-{{- range (include "fovea.pools" . | fromYaml).pools -}}
+{{- $kept := -1.0 -}}
+{{- range .pools -}}
 {{- $dns := printf "http://%s.%s.svc:%d" (include "fovea.engine.name" (dict "root" $root "pool" .)) $root.Release.Namespace (int $root.Values.engine.port) -}}
 {{- $pools = append $pools (dict "name" .name "dns" $dns "models" (list .model.name) "weight" .weight "most" (int .most)) -}}
+{{- if or (lt $kept 0.0) (lt (float64 .processorCacheGiB) $kept) -}}{{- $kept = float64 .processorCacheGiB -}}{{- end -}}
 {{- end -}}
-{{- $shutdown := .Values.gateway.shutdown -}}
-{{- $http := dict "host" "0.0.0.0" "port" 8080 "workers" (int .Values.gateway.workers)
-  "max_bytes_in_flight" (mul (include "fovea.mib" .Values.gateway.bytesInFlight) 1048576)
-  "drain_grace_s" (int $shutdown.graceSeconds) "drain_s" (int $shutdown.drainSeconds) -}}
-{{- $config := dict "http" $http "engines" (dict "pools" $pools)
-  "admission" (dict "gateways" (include "fovea.gateway.count" . | int)) -}}
-{{- if .Values.gateway.keysSecret.name -}}
-{{- $_ := set $config "auth" (dict "keys_file" (printf "/etc/fovea/keys/%s" .Values.gateway.keysSecret.key)) -}}
+{{- $engines := dict "pools" $pools -}}
+{{- if eq $kept 0.0 -}}
+{{- $_ := set $engines "hash_first" false -}}
+{{- else if gt $kept 0.0 -}}
+{{- $_ := set $engines "hash_first_bytes" (mulf $kept 1073741824 | int64) -}}
 {{- end -}}
-{{- mergeOverwrite $config (deepCopy .Values.gateway.config) | toYaml -}}
+{{- toYaml $engines -}}
+{{- end -}}
+
+{{/* Of each model: out of the values, or out of the model store. */}}
+{{- define "fovea.gateway.preprocessors" -}}
+{{- $root := .root -}}
+{{- $paths := dict -}}
+{{- range .pools -}}
+{{- if .model.preprocessorConfig -}}
+{{- $_ := set $paths .model.name (printf "/etc/fovea/config/preprocessor-%s.json" .name) -}}
+{{- else if $root.Values.gateway.mountModelStore -}}
+{{- $_ := set $paths .model.name (include "fovea.pool.modelDir" (dict "root" $root "pool" .)) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $paths -}}
+{{- end -}}
+
+{{/* A process holds up to three times its bytes in flight, what it keeps of pictures (128 and 64 MiB), and itself. */}}
+{{- define "fovea.gateway.resources" -}}
+{{- $gateway := .Values.gateway -}}
+{{- $mib := mul $gateway.workers (add (mul 3 (include "fovea.mib" $gateway.bytesInFlight)) 512) -}}
+{{- $resources := dict
+  "requests" (dict "cpu" (toString (int $gateway.workers)) "memory" (printf "%dMi" (div $mib 2)) "ephemeral-storage" "64Mi")
+  "limits" (dict "memory" (printf "%dMi" $mib) "ephemeral-storage" "2Gi") -}}
+{{- mergeOverwrite $resources (deepCopy $gateway.resources) | toYaml -}}
+{{- end -}}
+
+{{/* What lies in /etc/fovea/config. */}}
+{{- define "fovea.gateway.files" -}}
+fovea.yaml: |
+  {{- include "fovea.gateway.config" . | nindent 2 }}
+{{- range $pool := (include "fovea.pools" . | fromYaml).pools }}
+{{- with .model.preprocessorConfig }}
+preprocessor-{{ $pool.name }}.json: {{ toJson . | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* With the model store mounted, a gateway waits for the files that prices are read from. */}}
+{{- define "fovea.gateway.initContainers" -}}
+{{- if .Values.gateway.mountModelStore }}
+{{- range (include "fovea.pools" . | fromYaml).pools }}
+{{- if not .model.preprocessorConfig }}
+- name: await-{{ .name }}
+  image: {{ include "fovea.image" (dict "root" $ "image" $.Values.gateway.image) | quote }}
+  imagePullPolicy: {{ $.Values.image.pullPolicy }}
+  args: [await-checkpoint, {{ include "fovea.pool.modelDir" (dict "root" $ "pool" .) | quote }}, --require, none]
+  env: {{- include "fovea.container.env" $ | nindent 4 }}
+  resources:
+    requests: {cpu: 50m, memory: 128Mi}
+    limits: {memory: 512Mi}
+  securityContext: {{- include "fovea.container.security" $ | nindent 4 }}
+  terminationMessagePolicy: FallbackToLogsOnError
+  volumeMounts:
+    - {name: models, mountPath: /models, readOnly: true}
+    - {name: scratch, mountPath: /tmp}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The longest that any pool may take to be ready. */}}
+{{- define "fovea.progressSeconds" -}}
+{{- $root := . -}}
+{{- $all := list 600 -}}
+{{- range (include "fovea.pools" . | fromYaml).pools -}}
+{{- $all = append $all (include "fovea.engine.progressSeconds" (dict "root" $root "pool" .) | int) -}}
+{{- end -}}
+{{- include "fovea.most" $all -}}
 {{- end -}}

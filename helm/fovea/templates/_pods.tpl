@@ -32,24 +32,57 @@ capabilities: {drop: [ALL]}
 - {name: LOGNAME, value: fovea}
 {{- end -}}
 
-{{/* (dict "on" .topologySpread "labels" LABELS) */}}
+{{/* Where a pod may run, of values that say so (nodeSelector, tolerations, ...): (dict "values" V "labels" LABELS). */}}
+{{- define "fovea.pod.place" -}}
+{{- with .values.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- include "fovea.topologySpread" . }}
+{{- end -}}
+
+{{/* Kubernetes would put a pod beside its like otherwise. Where it cannot be, it runs all the same. */}}
 {{- define "fovea.topologySpread" -}}
-{{- if .on.enabled }}
-{{- $labels := .labels | fromYaml }}
-{{- $default := list
+{{- $on := .values.topologySpread }}
+{{- if $on.enabled }}
+{{- $selector := dict "matchLabels" (fromYaml .labels) }}
+{{- $usual := list
   (dict "maxSkew" 1 "topologyKey" "topology.kubernetes.io/zone" "whenUnsatisfiable" "ScheduleAnyway")
   (dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway") }}
-topologySpreadConstraints:
-{{- range .on.constraints | default $default }}
-  - {{- merge (deepCopy .) (dict "labelSelector" (dict "matchLabels" $labels)) | toYaml | nindent 4 }}
+{{- $constraints := list }}
+{{- range $on.constraints | default $usual }}
+{{- $constraints = append $constraints (merge (dict "labelSelector" $selector) .) }}
 {{- end }}
+topologySpreadConstraints: {{- toYaml $constraints | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* On SIGTERM our programs are not ready, and serve on, for their grace: a sleep before it adds nothing but time for
+     load balancers that are slower than that. (dict "root" $ "seconds" N "who" "gateway") */}}
+{{- define "fovea.preStop" -}}
+{{- if .seconds -}}
+{{- if semverCompare "<1.30.0-0" .root.Capabilities.KubeVersion.Version }}
+{{- fail (printf "%s: shutdown.preStopSeconds needs Kubernetes 1.30, and this is %s: raise shutdown.graceSeconds instead." .who .root.Capabilities.KubeVersion.Version) }}
+{{- end -}}
+preStop:
+  sleep: {seconds: {{ int .seconds }}}
 {{- end }}
 {{- end -}}
 
 {{/* MiB of a Kubernetes quantity like 512Mi, 1.5Gi. */}}
 {{- define "fovea.mib" -}}
 {{- $number := regexFind "^[0-9.]+" . | float64 -}}
-{{- $unit := regexFind "[KMGT]i$" . -}}
-{{- $factor := index (dict "Ki" (divf 1.0 1024) "Mi" 1.0 "Gi" 1024.0 "Ti" 1048576.0) $unit -}}
+{{- $factor := get (dict "Ki" (divf 1.0 1024) "Mi" 1.0 "Gi" 1024.0 "Ti" 1048576.0) (regexFind "[KMGT]i$" .) -}}
 {{- mulf $number $factor | floor | int64 -}}
 {{- end -}}

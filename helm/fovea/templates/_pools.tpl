@@ -38,39 +38,6 @@
 {{- toYaml $merged -}}
 {{- end -}}
 
-{{/* What a schema cannot say, each in one sentence. */}}
-{{- define "fovea.pool.check" -}}
-{{- $pool := .pool -}}
-{{- $who := printf "pool '%s'" $pool.name -}}
-{{- if not (regexMatch "^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$" $pool.name) -}}
-{{- fail (printf "%s: a pool's name is at most 20 lower-case letters, digits and dashes, a letter first." $who) -}}
-{{- end -}}
-{{- if not $pool.model.name -}}
-{{- fail (printf "%s: model.name is empty: say what callers shall call the model." $who) -}}
-{{- end -}}
-{{- if gt (len $pool.source) 1 -}}
-{{- fail (printf "%s: source names %s: a checkpoint comes from one of pvc, hub, oci and s3." $who (keys $pool.source | sortAlpha | join " and ")) -}}
-{{- end -}}
-{{- $gpus := include "fovea.engine.gpus" . | int -}}
-{{- if and $pool.gpu.enabled (gt (int $pool.gpu.perNode) 0) (gt $gpus (int $pool.gpu.perNode)) -}}
-{{- fail (printf "%s: an engine of %d GPUs (tensorParallel x pipelineParallel) does not fit a node with gpu.perNode %d: lower them, raise gpu.perNode if such nodes have more, or use leaderWorkerSet." $who $gpus (int $pool.gpu.perNode)) -}}
-{{- end -}}
-{{- if and (not $pool.gpu.enabled) (gt (mul $pool.tensorParallel $pool.pipelineParallel | int) 1) -}}
-{{- fail (printf "%s: tensorParallel and pipelineParallel need GPUs, and its preset has none." $who) -}}
-{{- end -}}
-{{- if and (hasPrefix "fp8" $pool.kvCacheDtype) (not $pool.gpu.fp8) -}}
-{{- fail (printf "%s: kvCacheDtype %s needs a GPU that multiplies FP8 (l4, l40s, h100, h200), and preset '%s' has none: say auto." $who $pool.kvCacheDtype $pool.preset) -}}
-{{- end -}}
-{{- if and (eq $pool.embeddingCache.disk.type "existingClaim") $pool.embeddingCache.disk.size -}}
-{{- if not $pool.embeddingCache.disk.existingClaim -}}
-{{- fail (printf "%s: embeddingCache.disk.existingClaim is empty: name the claim, or use emptyDir or ephemeral." $who) -}}
-{{- end -}}
-{{- if gt (int $pool.replicas) 1 -}}
-{{- fail (printf "%s: embeddingCache.disk.existingClaim is one folder and replicas %d engines, each of which needs its own: use emptyDir or ephemeral." $who (int $pool.replicas)) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-
 {{/* The folder that its engines serve. A claim of one's own is mounted in place of the store, unless it is but the source. */}}
 {{- define "fovea.pool.ownClaim" -}}
 {{- if and .pool.source.pvc (not .pool.quantize.enabled) -}}{{ .pool.source.pvc.claimName }}{{- end -}}
