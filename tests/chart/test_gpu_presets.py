@@ -1,16 +1,16 @@
-"""What GPU presets promise holds by the arithmetic of `fovea-quantize fit`, for the model that they are made for."""
+"""What GPU presets promise holds by the arithmetic of `fovea-quantize fit`, for the model they are made for."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from helm.template import CHART
 from quantize.fit import Fit, Weights, Wish, make_fit, read_gpus
 from quantize.model_shape import read_shape
 from tests.unit.quantize.test_fit import QWEN, WEIGHTS
 
-PRESETS = Path("helm/fovea/gpu-presets")
+PRESETS = CHART / "gpu-presets"
 # The smallest GPU that each is for.
 SMALLEST = {"l4": "l4", "l40s": "l40s", "a100": "a100-40gb", "h100": "h100", "h200": "h200"}
 FULL_CONVERSATIONS = 8

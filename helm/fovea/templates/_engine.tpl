@@ -8,7 +8,7 @@
 {{ include "fovea.pod.common" $root }}
 serviceAccountName: {{ include "fovea.engine.serviceAccount" $root }}
 terminationGracePeriodSeconds: {{ include "fovea.engine.stopSeconds" . }}
-{{- with include "fovea.engine.initContainers" . }}
+{{- with include "fovea.engine.initContainers" . | trim }}
 initContainers: {{- . | nindent 2 }}
 {{- end }}
 containers:

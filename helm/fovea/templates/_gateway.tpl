@@ -63,7 +63,7 @@
 {{- range .pools -}}
 {{- if .model.preprocessorConfig -}}
 {{- $_ := set $paths .model.name (printf "/etc/fovea/config/preprocessor-%s.json" .name) -}}
-{{- else if $root.Values.gateway.mountModelStore -}}
+{{- else if and $root.Values.gateway.mountModelStore (not (include "fovea.pool.ownClaim" (dict "pool" .))) -}}
 {{- $_ := set $paths .model.name (include "fovea.pool.modelDir" (dict "root" $root "pool" .)) -}}
 {{- end -}}
 {{- end -}}
@@ -95,7 +95,7 @@ preprocessor-{{ $pool.name }}.json: {{ toJson . | quote }}
 {{- define "fovea.gateway.initContainers" -}}
 {{- if .Values.gateway.mountModelStore }}
 {{- range (include "fovea.pools" . | fromYaml).pools }}
-{{- if not .model.preprocessorConfig }}
+{{- if not (or .model.preprocessorConfig (include "fovea.pool.ownClaim" (dict "pool" .))) }}
 - name: await-{{ .name }}
   image: {{ include "fovea.image" (dict "root" $ "image" $.Values.gateway.image) | quote }}
   imagePullPolicy: {{ $.Values.image.pullPolicy }}
