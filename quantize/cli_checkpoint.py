@@ -61,7 +61,7 @@ def plan(
 
 def run(
     source: Source,
-    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist yet.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist yet, but for --keep.")],
     recipe: RecipeOption = "fp8-dynamic",
     architecture: Map = None,
     engine: Annotated[
@@ -80,6 +80,10 @@ def run(
     ] = True,
     workers: Annotated[int, typer.Option(min=0, max=64, help="Threads [default: one a CPU, at most 8]")] = 0,
     i_know: IKnow = False,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Be content with an OUT that this recipe has made."),
+    ] = False,
 ) -> None:
     """Quantize a checkpoint, prove the result, and put it in place whole or not at all.
 
@@ -102,6 +106,9 @@ def run(
         writer = runs.choose_engine(chosen, cast(runs.Engine | None, engine))
         if calib is not None and not chosen.calibrated:
             raise UsageError(f"--calib: {chosen.name} is not calibrated")
+        if keep and runs.is_made(out, chosen):
+            say(f"{out} is there already, made by {chosen.name}")
+            return
         shown = find_samples(calib, samples) if chosen.calibrated else None
         say(show_plan.make_table(made, tensors=False))
         threads = workers or min(8, os.cpu_count() or 1)

@@ -29,6 +29,10 @@ def evaluate(
     ),
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Questions in flight.")] = 32,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one answer.")] = 120.0,
+    wait: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds that each endpoint has to come up."),
+    ] = 0.0,
 ) -> None:
     """Ask two endpoints the same questions about the same pictures, and report what the second one lost.
 
@@ -48,7 +52,7 @@ def evaluate(
         wanted = _split(tasks)
         if wanted:
             public_tasks.find_lmms_eval(os.environ)
-        run.evaluate(*sides, source, out, concurrency, timeout, say)
+        run.evaluate(*sides, source, out, concurrency, timeout, say, wait)
         if wanted:
             ends = run.find_endpoints(*sides)
             say(public_tasks.make_task_table(public_tasks.run_tasks(ends, wanted, out, None, os.environ, say)))

@@ -17,7 +17,7 @@ from quantize.durable import copy_file, disk_errors, hash_file, replace_file, sy
 from quantize.errors import PlanViolated, UsageError
 from quantize.findings import Findings
 from quantize.llm_compressor import find_python, run_compressor
-from quantize.manifest import files_below, update_report, write_sums
+from quantize.manifest import files_below, read_report, update_report, write_sums
 from quantize.plan import Plan, sum_by_part
 from quantize.quantization_config import make_quantization_config
 from quantize.recipe import Recipe
@@ -70,6 +70,16 @@ def run_plan(
         write_sums(stage.folder, {name: digests.get(name) or hash_file(stage.folder / name) for name in others})
         stage.publish()
     return findings
+
+
+def is_made(target: Path, recipe: Recipe) -> bool:
+    """Whether a run of this recipe has put a checkpoint there, by its report. Raises UsageError otherwise."""
+    if not target.exists():
+        return False
+    said = read_report(target).get("quantize")
+    if not isinstance(said, dict) or said.get("recipe") != recipe.model_dump(mode="json"):
+        raise UsageError(f"{target} exists already, and {recipe.name} has not made it: remove it or choose another")
+    return True
 
 
 def choose_engine(recipe: Recipe, wanted: Engine | None) -> Engine:

@@ -9,9 +9,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from urllib.parse import urlsplit
 
 LIVE = "/health/live"
+REPORT = "fovea-report.json"
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where we ask, not listen
 TIMEOUT_S = 5.0
 MOST_BODY = 64 * 1024
@@ -50,6 +52,18 @@ def ask(url: str, timeout_s: float = TIMEOUT_S) -> tuple[bool, str]:
     return False, f"unhealthy: {shown} answers {answer.status}" + (f" ({reason})" if reason else "")
 
 
+def gated(folder: Path) -> tuple[bool, str]:
+    """Whether the report of the checkpoint there says that its sight has passed the gate, and a sentence."""
+    try:
+        sight = json.loads((folder / REPORT).read_bytes())["sight"]["verdict"]
+    except (OSError, ValueError, KeyError, TypeError):
+        sight = None
+    if sight == "green":
+        return True, f"{folder} has passed the sight gate"
+    told = "has failed the sight gate" if sight == "red" else "has not been through the sight gate yet"
+    return False, f"not ready: {printable(str(folder))} {told}"
+
+
 def reason_of(body: bytes) -> str:
     """What an error of ours says of itself; "" of any other answer."""
     try:
@@ -69,9 +83,12 @@ def main(arguments: Sequence[str]) -> int:
         "--url", default=None, help=f"what to ask [the gateway of FOVEA_HTTP__HOST and __PORT, {LIVE}]"
     )
     parser.add_argument("--timeout", type=float, default=TIMEOUT_S, help=f"seconds to wait [{TIMEOUT_S:g}]")
+    parser.add_argument("--gated", type=Path, metavar="DIR", help="its checkpoint's sight has passed the gate, too")
     told = parser.parse_args(arguments)
     try:
         well, sentence = ask(told.url or default_url(os.environ), told.timeout)
+        if well and told.gated is not None:
+            well, sentence = gated(told.gated)
     except ValueError as problem:
         sys.stderr.write(f"fovea: {problem}\n")
         return USAGE

@@ -1,18 +1,21 @@
 """Asks OpenAI-compatible endpoints the same questions, and notes each reply."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import openai
 
-from quantize.errors import EndpointLost, UsageError
+from quantize.errors import EndpointAbsent, EndpointLost, UsageError
 from quantize.evaluate.answers import Answers, Reply, Side
 from quantize.evaluate.suite import Item, Source
 
 MOST_TOKENS = 64  # of a reply: the longest right answer takes about 30
 RETRIES = 4  # by the SDK, with its exponential backoff: a restarting engine is waited for
+STARTING = frozenset({429, 500, 502, 503, 504})  # of its /models: it, or what is before it, may come up yet
+LOOK_EVERY_S = 5.0  # at an endpoint that is waited for
 STAMINA = 3  # questions in a row that may fail after their retries before an endpoint counts as lost
 
 
@@ -26,19 +29,42 @@ class Endpoint:
     key: str
 
 
+async def await_endpoint(
+    side: Side, url: str, model: str | None, key: str, wait_s: float, say: Callable[[str], None]
+) -> Endpoint:
+    """`find_endpoint`, asked again for `wait_s` seconds while an engine may be starting. Raises UsageError."""
+    until, told = time.monotonic() + wait_s, ""
+    while True:
+        try:
+            return await find_endpoint(side, url, model, key)
+        except EndpointAbsent as problem:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise
+            if str(problem) != told:
+                told = str(problem)
+                say(f"waiting, at most {left:.0f} s more: {told}")
+        await asyncio.sleep(min(left, LOOK_EVERY_S))
+
+
 async def find_endpoint(side: Side, url: str, model: str | None, key: str) -> Endpoint:
-    """Check that it answers and has the model; its only one when none is named. Raises UsageError."""
+    """Check that it answers and has the model; its only one when none is named.
+
+    Raises UsageError; EndpointAbsent where waiting may help.
+    """
     try:
         async with openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=1, timeout=20) as client:
             listed = [entry.id async for entry in client.models.list()]
     except openai.APIStatusError as problem:
-        raise UsageError(f"--{side} {url}: its /models answered {problem.status_code}") from problem
+        kind = EndpointAbsent if problem.status_code in STARTING else UsageError
+        raise kind(f"--{side} {url}: its /models answered {problem.status_code}") from problem
     except openai.APIError as problem:
-        raise UsageError(f"--{side} {url} does not answer: is it an OpenAI base URL, with /v1?") from problem
+        raise EndpointAbsent(f"--{side} {url} does not answer: is it an OpenAI base URL, with /v1?") from problem
     if model is None and len(listed) != 1:
-        raise UsageError(f"--{side} {url} has {len(listed)} models: name one with --{side}-model")
+        kind = UsageError if listed else EndpointAbsent
+        raise kind(f"--{side} {url} has {len(listed)} models: name one with --{side}-model")
     if model is not None and model not in listed:
-        raise UsageError(f"--{side} {url} has no model '{model}': it lists {', '.join(listed[:10])}")
+        raise EndpointAbsent(f"--{side} {url} has no model '{model}': it lists {', '.join(listed[:10])}")
     return Endpoint(side, url, model or listed[0], key)
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from quantize.errors import EndpointLost
 from quantize.evaluate.answers import Answers, Reply, Side
-from quantize.evaluate.endpoint import Asker, Endpoint, ask_each, find_endpoint
+from quantize.evaluate.endpoint import Asker, Endpoint, ask_each, await_endpoint, find_endpoint
 from quantize.evaluate.report import Report, make_cases, make_groups, mark_answers
 from quantize.evaluate.show import make_page, make_table
 from quantize.evaluate.suite import Item, Source
@@ -38,12 +38,15 @@ def evaluate(
     concurrency: int,
     timeout_s: float,
     say: Say,
+    wait_s: float = 0,
 ) -> Report:
     """Ask, and write answers.jsonl, report.json and report.html into `out`. Raises QuantizeError.
 
+    Endpoints that do not answer yet are waited for, `wait_s` seconds each.
+
     A run whose endpoint is lost writes the report of what it has, says so in it, and raises EndpointLost.
     """
-    return asyncio.run(_evaluate(base, candidate, source, out, concurrency, timeout_s, say))
+    return asyncio.run(_evaluate(base, candidate, source, out, concurrency, timeout_s, say, wait_s))
 
 
 async def _evaluate(
@@ -54,8 +57,9 @@ async def _evaluate(
     concurrency: int,
     timeout_s: float,
     say: Say,
+    wait_s: float,
 ) -> Report:
-    ends = (await _find("base", base), await _find("candidate", candidate))
+    ends = (await _find("base", base, wait_s, say), await _find("candidate", candidate, wait_s, say))
     run = {**source.describe(), "base": ends[0].model, "candidate": ends[1].model}
     with Journal(out / "answers.jsonl", run) as journal:
         answers = Answers(journal)
@@ -138,10 +142,13 @@ def find_endpoints(base: SideOptions, candidate: SideOptions) -> tuple[Endpoint,
     """Both ends, checked. Raises UsageError."""
 
     async def find() -> tuple[Endpoint, Endpoint]:
-        return await _find("base", base), await _find("candidate", candidate)
+        return (
+            await find_endpoint("base", base.url, base.model, base.key),
+            await find_endpoint("candidate", candidate.url, candidate.model, candidate.key),
+        )
 
     return asyncio.run(find())
 
 
-async def _find(side: Side, options: SideOptions) -> Endpoint:
-    return await find_endpoint(side, options.url, options.model, options.key)
+async def _find(side: Side, options: SideOptions, wait_s: float, say: Say) -> Endpoint:
+    return await await_endpoint(side, options.url, options.model, options.key, wait_s, say)

@@ -1,6 +1,7 @@
 """`fovea-quantize evaluate` and `gate` over HTTP: what is asked, kept, resumed, reported and decided."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from quantize.cli import app
+from quantize.evaluate import endpoint
 from quantize.evaluate.questions import SKILLS
 from quantize.evaluate.suite import Item, SightSuite
 from tests.fakes.oracle import Oracle
@@ -195,6 +197,26 @@ def test_an_endpoint_that_is_not_there_and_a_choice_of_models(items: list[Item],
         assert (code, "has 2 models: name one with --base-model" in output) == (2, True)
     code, output = invoke("evaluate", "--base", f"{url}/v1", "--candidate", f"{url}/v1", "--out", tmp_path)
     assert (code, "does not answer" in output) == (2, True)
+
+
+def test_endpoints_that_are_still_starting_are_waited_for(
+    items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "LOOK_EVERY_S", 0.01)
+    base, candidate = Oracle(items), Oracle(items)
+    candidate.starting = 4
+    with two(base, candidate, tmp_path, "--levels", "easy", "--skills", "count") as evaluate:
+        code, output = evaluate("--wait", 600, "--candidate-model", "m0")
+    assert (code, candidate.starting) == (0, 0), output
+    assert re.search(r"waiting, at most \d+ s more: --candidate .* answered 503", output)
+    assert "has no model 'm0'" in output
+    assert sorted(base.asked) == sorted(candidate.asked) != []
+
+
+def test_a_choice_of_models_is_not_waited_for(items: list[Item], tmp_path: Path) -> None:
+    with two(Oracle(items), Oracle(items, models=2), tmp_path) as evaluate:
+        code, output = evaluate("--wait", 600)
+    assert (code, "has 2 models: name one with --candidate-model" in output) == (2, True)
 
 
 def test_another_runs_answers_are_never_mixed_in(items: list[Item], tmp_path: Path) -> None:

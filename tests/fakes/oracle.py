@@ -19,13 +19,14 @@ def right(item: Item) -> str:
 
 
 class Oracle:
-    """`says` makes the reply to an item; `dies_after` is a number of answers; `hiccups` fail before it answers."""
+    """`says` makes the reply to an item; `dies_after` is a number of answers; `hiccups` fail before it answers;
+    `starting` looks at its models find an engine that is not up: 503, and then none listed."""
 
     def __init__(self, items: Iterable[Item], says: Callable[[Item], str] = right, models: int = 1) -> None:
         self.items = {(item.data, item.text): item for item in items}
         self.says, self.models = says, models
         self.dies_after: int | None = None
-        self.hiccups = 0
+        self.hiccups = self.starting = 0
         self.refuses: int | None = None
         self.asked: list[str] = []
         self.keys: set[str] = set()
@@ -40,6 +41,9 @@ class Oracle:
 
     async def _list(self, request: Request) -> Response:
         self.keys.add(request.headers["authorization"])
+        if self.starting:
+            self.starting -= 1
+            return failure(503) if self.starting else JSONResponse({"object": "list", "data": []})
         return JSONResponse(
             {"object": "list", "data": [{"id": f"m{n}", "object": "model"} for n in range(self.models)]}
         )

@@ -3,6 +3,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -100,3 +101,28 @@ def test_it_is_over_before_the_rest_of_the_program_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "2 []\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "says"),
+    [
+        ('{"sight": {"verdict": "green"}}', 0, "has passed the sight gate"),
+        ('{"sight": {"verdict": "red"}}', 1, "has failed the sight gate"),
+        ('{"quantize": {}}', 1, "has not been through the sight gate yet"),
+        ("[]", 1, "has not been through the sight gate yet"),
+        ("", 1, "has not been through the sight gate yet"),
+        (None, 1, "has not been through the sight gate yet"),
+    ],
+)
+def test_an_engine_on_trial_is_ready_once_its_checkpoint_has_passed(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], report: str | None, code: int, says: str
+) -> None:
+    if report is not None:
+        (tmp_path / "fovea-report.json").write_text(report)
+    assert main(["--url", f"{url}/health/live", "--gated", str(tmp_path)]) == code
+    assert says in capsys.readouterr().out
+
+
+def test_an_engine_that_is_not_well_is_not_ready_whatever_has_passed(url: str, tmp_path: Path) -> None:
+    (tmp_path / "fovea-report.json").write_text('{"sight": {"verdict": "green"}}')
+    assert main(["--url", f"{url}/health", "--gated", str(tmp_path)]) == 1

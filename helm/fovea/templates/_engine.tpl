@@ -127,11 +127,7 @@ startupProbe:
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: {{ divf (include "fovea.engine.startupSeconds" .) 5 | ceil | int }}
-readinessProbe:
-  httpGet: {path: /health, port: http}
-  periodSeconds: 2
-  timeoutSeconds: 5
-  failureThreshold: 2
+readinessProbe: {{- include "fovea.engine.readinessProbe" . | nindent 2 }}
 livenessProbe:
   httpGet: {path: /health, port: http}
   periodSeconds: 10
@@ -210,8 +206,4 @@ livenessProbe:
 {{- end -}}
 {{- end -}}
 {{- toYaml $affinity -}}
-{{- end -}}
-
-{{/* templates/jobs/_await.tpl (the checkpoint's report) fills this in. */}}
-{{- define "fovea.engine.initContainers" -}}
 {{- end -}}

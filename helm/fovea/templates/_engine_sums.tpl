@@ -14,11 +14,14 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Until a pod must be ready: its checkpoint may have to be made first, and old pods may have to go. */}}
+{{/* Until a pod must be ready: its checkpoint may have to be made and gated first, and old pods may have to go. */}}
 {{- define "fovea.engine.progressSeconds" -}}
 {{- $prepare := 0 -}}
 {{- if or .pool.quantize.enabled (and .pool.source (not .pool.source.pvc)) -}}
 {{- $prepare = .pool.startup.prepareSeconds -}}
+{{- end -}}
+{{- if include "fovea.pool.onTrial" . -}}
+{{- $prepare = add $prepare .root.Values.quantize.activeDeadlineSeconds -}}
 {{- end -}}
 {{- add (include "fovea.engine.startupSeconds" .) $prepare (include "fovea.engine.stopSeconds" .) 300 -}}
 {{- end -}}

@@ -13,7 +13,7 @@
 {{- fail (printf "%s: model.name is empty: say what callers shall call the model." $who) -}}
 {{- end -}}
 {{- if gt (len $pool.source) 1 -}}
-{{- fail (printf "%s: source names %s: a checkpoint comes from one of pvc, hub, oci and s3." $who (keys $pool.source | sortAlpha | join " and ")) -}}
+{{- fail (printf "%s: source names %s: a checkpoint comes from one of hub, oci, s3, pvc, pool, store and image." $who (keys $pool.source | sortAlpha | join " and ")) -}}
 {{- end -}}
 {{- if and (not (include "fovea.pool.ownClaim" .)) (not .root.Values.modelStore.create) (not .root.Values.modelStore.existingClaim) -}}
 {{- fail (printf "%s: its checkpoint lies in the model store, and there is none: set modelStore.existingClaim, modelStore.create or source.pvc." $who) -}}

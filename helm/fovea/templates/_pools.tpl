@@ -14,6 +14,7 @@
 {{- include "fovea.pool.check" (dict "root" $root "pool" $pool) -}}
 {{- $pools = append $pools $pool -}}
 {{- end -}}
+{{- include "fovea.jobs.check" (dict "root" $root "pools" $pools) -}}
 {{- toYaml (dict "pools" $pools) -}}
 {{- end -}}
 
@@ -48,7 +49,9 @@
 {{- end -}}
 
 {{- define "fovea.pool.modelDir" -}}
-{{- if include "fovea.pool.ownClaim" . -}}
+{{- if and .pool.source.image (not .pool.quantize.enabled) -}}
+{{- .pool.source.image.path -}}
+{{- else if include "fovea.pool.ownClaim" . -}}
 {{- printf "/models/%s" (.pool.source.pvc.path | default "") | trimSuffix "/" -}}
 {{- else -}}
 /models/{{ .pool.model.path }}

@@ -77,6 +77,24 @@ def test_an_existing_target_is_never_overwritten(tmp_path: Path) -> None:
     )
 
 
+def test_a_target_that_the_same_recipe_made_can_be_kept_so_that_a_job_may_run_twice(tmp_path: Path) -> None:
+    source, out = write_checkpoint(tmp_path / "m", toy()), tmp_path / "out"
+    assert fovea("run", source, out, "--keep")[0] == 0
+    made = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    code, output = fovea("run", source, out, "--keep")
+    assert (code, output) == (0, f"{out} is there already, made by fp8-dynamic\n")
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == made
+    code, output = fovea("run", source, out, "--keep", "--recipe", "fp8-dynamic-compact")
+    assert (code, "fp8-dynamic-compact has not made it" in output, output.count("\n")) == (2, True, 1)
+
+
+def test_a_target_that_nobody_made_is_not_kept(tmp_path: Path) -> None:
+    source, out = write_checkpoint(tmp_path / "m", toy()), tmp_path / "out"
+    out.mkdir()
+    code, output = fovea("run", source, out, "--keep")
+    assert (code, f"{out} exists already, and fp8-dynamic has not made it" in output) == (2, True)
+
+
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
