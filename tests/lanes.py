@@ -1,12 +1,13 @@
-"""A plugin of pytest: `--lane engines` runs the tests that need the engines all share, `--lane rest` the others,
-`--lane alone` those that bear nothing beside them.
+"""A plugin of pytest: `--lane engines` runs the tests that need the engines all share, `--lane gateways` those that
+ask a gateway in front of fakes (they wait more than they compute), `--lane rest` the others, `--lane alone` those
+that bear nothing beside them.
 
-Files with engines of their own may be in either, so that both take as long.
+Files with engines of their own may be in either, so that all take as long.
 """
 
 import pytest
 
-SIDE_BY_SIDE = ("engines", "rest")
+SIDE_BY_SIDE = ("engines", "gateways", "rest")
 # Two ranks of vLLM wait for one another by spinning: with less than a core for each they hardly move.
 ALONE = ("tests/e2e/embedding_cache/test_embedding_cache.py::test_of_two_ranks_both_load_and_one_writes",)
 # Fixtures of tests/conftest.py, and what parametrized tests call the real engine.
@@ -18,6 +19,7 @@ OWN_ENGINES = (
     "tests/e2e/test_commands.py",
     "tests/e2e/test_shared_embeddings.py",
 )
+GATEWAYS = ("tests/contract/", "tests/hostile/")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,4 +44,6 @@ def lane_of(item: pytest.Item) -> str:
     named: set[str] = set(getattr(item, "fixturenames", ()))
     parameters = getattr(item, "callspec", None)
     real = parameters is not None and REAL in parameters.params.values()
-    return "engines" if real or named & SHARED_ENGINES else "rest"
+    if real or named & SHARED_ENGINES:
+        return "engines"
+    return "gateways" if item.nodeid.startswith(GATEWAYS) else "rest"

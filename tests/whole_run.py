@@ -1,7 +1,7 @@
-"""Run every test: what needs the engines that all share beside the rest, then what bears nothing beside it.
+"""Run every test: lanes side by side (tests/lanes.py), then what bears nothing beside it.
 
 Tests wait more than they compute: one after the other they leave half of two cores idle. The engines' lane gives
-way to the other one, whose tests are the quicker ones to lose patience.
+way to the others, whose tests are the quicker ones to lose patience, and those of gateways are the quickest.
 
 What fails is asked once more, alone and in a new process, and said to be unsteady if it passes: a machine that
 stands still for seconds breaks one test in thousands. Such a test is a defect of ours, named at the end, to be
@@ -20,7 +20,7 @@ from tests.lanes import ALONE, SIDE_BY_SIDE
 
 MOST_ASKED_AGAIN = 3
 TESTS_FAILED, NO_TESTS = 1, 5  # pytest's exit statuses, and for nothing else
-NICENESS = {"engines": 10}
+NICENESS = {"engines": 10, "rest": 5}
 
 
 class Lane:
@@ -65,7 +65,7 @@ class Lane:
     def _tell(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            print(f"{self._name:7} | {line}", end="", flush=True)
+            print(f"{self._name:8} | {line}", end="", flush=True)
 
 
 def main(arguments: Sequence[str], folder: Path, alone: Sequence[str] = ALONE) -> int:

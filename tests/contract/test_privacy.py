@@ -72,6 +72,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
         "FOVEA_LOGS__LEVEL": "debug",
         "FOVEA_LOGS__AUDIT_FILE": str(audit),
         "FOVEA_ENGINES__POLL_S": "0.1",
+        "FOVEA_HTTP__DRAIN_GRACE_S": "0",
         "PYTHONDEVMODE": "1",  # warnings, and asyncio's debug messages
         "PYTHONASYNCIODEBUG": "1",
     }
