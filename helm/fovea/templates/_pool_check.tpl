@@ -58,8 +58,8 @@
 
 {{- define "fovea.pool.check.embeddings" -}}
 {{- $cache := .pool.embeddingCache -}}
-{{- if and (not $cache.host) (or $cache.disk.size $cache.shared.secret.name) -}}
-{{- fail (printf "%s: embeddingCache.host is empty, which turns the embedding cache off, and a disk or a shared store is set: give it host memory, like 1Gi." .who) -}}
+{{- if and (not $cache.host) $cache.shared.secret.name -}}
+{{- fail (printf "%s: embeddingCache.host is empty, which turns the embedding cache off, and a shared store is named: give it host memory, like 1Gi." .who) -}}
 {{- end -}}
 {{- if eq $cache.disk.type "existingClaim" -}}
 {{- if not (and $cache.disk.existingClaim $cache.disk.size) -}}
