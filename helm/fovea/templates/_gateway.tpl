@@ -26,7 +26,7 @@
 {{- $_ := set $config "images" (dict "max_count" (max 1 (include "fovea.most" $images | int) | int)) -}}
 {{- end -}}
 {{- if $gateway.keysSecret.name -}}
-{{- $_ := set $config "auth" (dict "keys_file" (printf "/etc/fovea/keys/%s" $gateway.keysSecret.key)) -}}
+{{- $_ := set $config "auth" (dict "keys_file" "/etc/fovea/keys/keys.yaml") -}}
 {{- end -}}
 {{- mergeOverwrite $config (deepCopy $gateway.config) | toYaml -}}
 {{- end -}}

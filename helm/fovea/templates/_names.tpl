@@ -4,16 +4,18 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Room is left for what is added to it: -engine-POOL and a hash. */}}
+{{/* Room is left for what is added to it, -quantize-POOL and a hash: 63 letters are the most. A longer name ends in its
+     hash, so that two releases never share one. */}}
 {{- define "fovea.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 24 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 24 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 24 | trimSuffix "-" -}}
+{{- $full := .Values.fullnameOverride -}}
+{{- if not $full -}}
+{{- $full = ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
 {{- end -}}
+{{- if gt (len $full) 24 -}}
+{{- $full = printf "%s-%s" (trunc 18 $full | trimSuffix "-") (sha256sum $full | trunc 5) -}}
+{{- end -}}
+{{- $full -}}
 {{- end -}}
 
 {{- define "fovea.gateway.name" -}}
