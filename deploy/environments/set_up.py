@@ -73,6 +73,7 @@ ENVIRONMENTS = {
     "helm-v3": Environment("", False, 0.3, "tests: Helm 3.17", layered=("helm/helm",)),
     "helm-v4": Environment("", False, 0.3, "tests: Helm 4.3 and kubectl", layered=("helm/helm", "kubectl/kubectl")),
     "compose": Environment("", False, 0.2, "tests: docker compose and podman-compose read deploy/compose.yaml"),
+    "checkov": Environment("", False, 0.4, "tests: what checkov says of the chart's objects"),
     # Other gateways, beside which `make bench-gateway` measures ours.
     "peer-vllm-router": Environment("", False, 0.2, "benchmark: vllm-router", named=True),
     "peer-smg": Environment("", False, 0.3, "benchmark: smg", named=True),

@@ -23,6 +23,8 @@ CUSTOM_KINDS = {
     "monitoring.coreos.com/v1 PodMonitor": "prometheus-operator",
     "monitoring.coreos.com/v1 PrometheusRule": "prometheus-operator; promtool reads the rules (tests/observe)",
     "gateway.networking.k8s.io/v1 HTTPRoute": "Gateway API",
+    "gateway.envoyproxy.io/v1alpha1 BackendTrafficPolicy": "Envoy Gateway",
+    "gateway.envoyproxy.io/v1alpha1 ClientTrafficPolicy": "Envoy Gateway",
     "inference.networking.k8s.io/v1 InferencePool": "Gateway API Inference Extension",
     "keda.sh/v1alpha1 ScaledObject": "KEDA",
     "keda.sh/v1alpha1 TriggerAuthentication": "KEDA",

@@ -77,17 +77,11 @@ name: {{ include "fovea.engine.name" . }}
 {{- $pool := .pool -}}
 {{- $who := printf "pool '%s': autoscaling" $pool.name -}}
 {{- with $pool.autoscaling -}}
-{{- if gt (int .min) (int .max) -}}
-{{- fail (printf "%s.min %d is more than max %d." $who (int .min) (int .max)) -}}
-{{- end -}}
 {{- if not (or .queueWaitSeconds .kvUsage .imageTokens) -}}
 {{- fail (printf "%s has nothing to go by: set queueWaitSeconds, kvUsage or imageTokens." $who) -}}
 {{- end -}}
 {{- if and (eq .kind "keda") (not $.root.Values.autoscaling.prometheusAddress) -}}
 {{- fail (printf "%s with kind keda needs autoscaling.prometheusAddress: which Prometheus shall KEDA ask?" $who) -}}
-{{- end -}}
-{{- if and (gt (int .max) 1) (eq $pool.embeddingCache.disk.type "existingClaim") $pool.embeddingCache.disk.size -}}
-{{- fail (printf "%s.max is %d, and embeddingCache.disk.existingClaim is one engine's: use emptyDir or ephemeral." $who (int .max)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,8 +1,5 @@
 {{- define "fovea.autoscaling.gatewayCheck" -}}
 {{- with .Values.gateway.autoscaling -}}
-{{- if gt (int .min) (int .max) -}}
-{{- fail (printf "gateway.autoscaling.min %d is more than max %d." (int .min) (int .max)) -}}
-{{- end -}}
 {{- if and (eq .kind "keda") (not $.Values.autoscaling.prometheusAddress) -}}
 {{- fail "gateway.autoscaling with kind keda needs autoscaling.prometheusAddress: which Prometheus shall KEDA ask?" -}}
 {{- end -}}

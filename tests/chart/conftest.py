@@ -1,0 +1,13 @@
+"""Where there is no Helm, what needs one is skipped, and says what to do."""
+
+import pytest
+
+from helm.template import HELMS, find_helm
+from tests.chart.rendering import NO_HELM
+
+
+@pytest.fixture(scope="session")
+def helms() -> None:
+    """Both of them are there."""
+    if not all(find_helm(helm) for helm in HELMS):
+        pytest.skip(NO_HELM)
