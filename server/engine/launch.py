@@ -31,6 +31,8 @@ INSIDE_FOLDER = Path(__file__).parent / "inside"
 LEAVING = "fovea_leaving.Leaving"
 EMBEDDINGS = "fovea_embeddings.Embeddings"
 VLLM_SERVER = "vllm.entrypoints.openai.api_server"
+# Of an engine on several nodes, what runs on all but the first: workers alone (in the folder inside/).
+VLLM_WORKERS, HEADLESS = "fovea_headless", "--headless"
 # An engine must never fetch: no host has this name (RFC 2606), and so no URL passes vLLM's check.
 NO_MEDIA_DOMAIN = "engines-fetch-nothing.invalid"
 DRAIN_S = 15
@@ -127,7 +129,8 @@ def check_port(host: str, port: int) -> None:
 def make_command(launch: Launch, build: VllmBuild) -> list[str]:
     """vLLM's command line: ours first, then the caller's flags; a default is left out where the caller set it."""
     set_by_caller = {option.split("=", 1)[0].replace("_", "-") for option in launch.options}
-    command = [str(build.python), "-m", VLLM_SERVER, "--model", launch.model]
+    module = VLLM_WORKERS if HEADLESS in launch.options else VLLM_SERVER
+    command = [str(build.python), "-m", module, "--model", launch.model]
     command += ["--served-model-name", launch.served_name, "--host", launch.host, "--port", str(launch.port)]
     command += ["--middleware", LEAVING]
     defaults = default_options(launch.model, build.device) | {"--shutdown-timeout": [str(launch.drain_s)]}
@@ -219,7 +222,9 @@ def run_engine(launch: Launch, environ: Mapping[str, str], report: Callable[[str
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.hear)
     url = f"http://{_reachable(launch.host)}:{launch.port}"
-    if wait_until_it_answers(url, launch.served_name, lambda: process.poll() is None):
+    if HEADLESS in launch.options:
+        report("its workers serve the engine on another node (--master-addr): nothing answers here")
+    elif wait_until_it_answers(url, launch.served_name, lambda: process.poll() is None):
         stop.serves = True
         report(f"ready at {url} after {time.monotonic() - began:.0f} s: {launch.served_name} answers")
     code = _wait(process, stop, launch.grace_s + drain_of(launch) + SPARE_STOP_S)

@@ -93,8 +93,5 @@
 {{- if and .enabled (gt (int .min) (int .max)) -}}
 {{- fail (printf "%s: autoscaling.min %d is above max %d." $.who (int .min) (int .max)) -}}
 {{- end -}}
-{{- if and .enabled $pool.leaderWorkerSet.enabled -}}
-{{- fail (printf "%s: a pool with leaderWorkerSet is not scaled by itself: turn autoscaling off." $.who) -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}

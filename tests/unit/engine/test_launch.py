@@ -14,6 +14,8 @@ from starlette.responses import PlainTextResponse
 from server.engine.cache_options import CacheOptions
 from server.engine.inside.fovea_leaving import Leaving
 from server.engine.launch import (
+    INSIDE_FOLDER,
+    VLLM_SERVER,
     Launch,
     LaunchError,
     Stop,
@@ -65,6 +67,15 @@ def test_a_callers_flag_takes_the_place_of_our_default(options: tuple[str, ...])
 
 def test_a_callers_negation_does_too() -> None:
     assert "--enforce-eager" not in make_command(launch("--no-enforce-eager"), CPU)
+
+
+def test_a_node_of_workers_is_no_server_and_has_no_extension_that_others_might_lack() -> None:
+    nodes = ("--nnodes=2", "--node-rank=1", "--master-addr=10.0.0.1", "--headless")
+    command = make_command(launch(*nodes), CUDA)
+    assert command[1:3] == ["-m", "fovea_headless"]
+    assert "--worker-extension-cls" not in command
+    assert (INSIDE_FOLDER / "fovea_headless.py").is_file()
+    assert make_command(launch(*nodes[:-1]), CUDA)[1:3] == ["-m", VLLM_SERVER]
 
 
 def test_a_callers_environment_wins() -> None:

@@ -65,7 +65,7 @@ kind: LeaderWorkerSet
 apiVersion: apps/v1
 kind: Deployment
 {{- end }}
-name: {{ include "fovea.engine.name" . }}
+name: {{ include "fovea.engine.setName" . }}
 {{- end -}}
 
 {{- define "fovea.autoscaling.hpaVersion" -}}

@@ -14,10 +14,9 @@
 {{- define "fovea.edge.bodyMiB" -}}
 {{- $most := include "fovea.edge.size" (dict "root" . "section" "http" "name" "max_body" "default" "32MiB") | float64 -}}
 {{- if include "fovea.edge.setting" (dict "root" . "section" "files" "name" "path" "default" "") -}}
-{{- range list (dict "section" "images" "default" "20MiB") (dict "section" "videos" "default" "16MiB") -}}
-{{- $file := include "fovea.edge.size" (merge (dict "root" $ "name" "max_bytes") .) | float64 -}}
-{{- $most = maxf $most (addf $file 1) -}}
-{{- end -}}
+{{- $image := include "fovea.edge.size" (dict "root" . "section" "images" "name" "max_bytes" "default" "20MiB") | float64 -}}
+{{- $video := include "fovea.edge.size" (dict "root" . "section" "video" "name" "max_bytes" "default" "16MiB") | float64 -}}
+{{- $most = maxf $most (addf $image 1) (addf $video 1) -}}
 {{- end -}}
 {{- ceil $most | int64 -}}
 {{- end -}}
@@ -82,9 +81,4 @@
      that looks at them whole (ext_proc, Lua, an authorizer) answers 413 to a picture. */}}
 {{- define "fovea.edge.envoyBuffer" -}}
 {{- .Values.httpRoute.envoyGateway.bufferLimit | default (printf "%dMi" (add (include "fovea.edge.bodyMiB" .) 1)) -}}
-{{- end -}}
-
-{{/* Labels of the pods that answer of a pool: of engines that are spread over nodes, their leaders. (dict "root" $ "pool" POOL) */}}
-{{- define "fovea.engine.answering" -}}
-{{- include "fovea.selectorLabels" (dict "root" .root "component" "engine" "pool" .pool.name) -}}
 {{- end -}}
