@@ -94,5 +94,5 @@ def test_a_digest_is_what_is_pulled(case: str) -> None:
         for container in containers(spec)
     ]
     assert images
-    wanted = rf"registry\.example\.com/fovea/fovea-(gateway|engine|quantize)@{DIGEST}"
+    wanted = rf"registry\.example\.com/fovea/fovea-(gateway|engine|engine-cpu|quantize)@{DIGEST}"
     assert [image for image in images if not re.fullmatch(wanted, image)] == []

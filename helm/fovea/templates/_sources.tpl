@@ -51,11 +51,6 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- with .pool.source.oci -}}
-{{- if .pullSecret }}
-- {name: DOCKER_CONFIG, value: /etc/fovea/registry}
-{{- end -}}
-{{- end -}}
 {{- with .pool.source.s3 -}}
 {{- with .endpoint }}
 - {name: AWS_ENDPOINT_URL, value: {{ . | quote }}}
