@@ -10,6 +10,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(cli_checkpoint.pull)
 app.command()(cli_checkpoint.plan)
 app.command()(cli_checkpoint.run)
 app.command()(cli_checkpoint.verify)

@@ -1,4 +1,4 @@
-"""`fovea-quantize plan, run, verify, fit, card, push`: from a checkpoint to its quantized child."""
+"""`fovea-quantize pull, plan, run, verify, fit, card, push`: from a checkpoint to its quantized child."""
 
 import os
 import re
@@ -210,21 +210,54 @@ def card(
         say(f"written: {write_card(out, name or out.resolve().name, base_model)}")
 
 
+Endpoint = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Of S3 [default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or AWS itself]"),
+]
+
+
+def pull(
+    source: Annotated[
+        str, typer.Argument(help="hf://ORG/NAME[@REVISION], oci://HOST/NAME:TAG, s3://BUCKET/PREFIX, or a folder.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
+    endpoint: Endpoint = None,
+    workers: Annotated[int, typer.Option(min=1, max=32, help="Files at once.")] = 4,
+) -> None:
+    """Bring a checkpoint here from the hub, an OCI registry, a bucket or a folder, and check what arrived.
+
+    It is put in place whole or not at all. Stopped or killed, the same command goes on where it was; where the
+    folder is there already, it says so and ends at once. Checked by SHA256SUMS, and by the digests that the place
+    itself tells. Tokens and logins are those of push.
+
+    Exit codes: 0 it is there, 2 usage (or DIR is another checkpoint), 4, 12, 13 what is there is no whole
+    checkpoint, 14 disk, 15 another pull is writing there, 16 SHA256SUMS is damaged, 18 the source cannot be read.
+    """
+    from quantize import pull as pulls
+
+    with one_line_errors():
+        pulls.pull(source, out, endpoint, workers, say)
+
+
 def push(
     out: Annotated[Path, typer.Argument(help="Folder that `run` wrote.")],
-    destination: Annotated[str, typer.Argument(help="A folder, hf://ORG/NAME, or oci://HOST/NAME:TAG.")],
+    destination: Annotated[
+        str, typer.Argument(help="A folder, hf://ORG/NAME, oci://HOST/NAME:TAG, or s3://BUCKET/PREFIX.")
+    ],
+    endpoint: Endpoint = None,
 ) -> None:
-    """Take a finished checkpoint to a folder, the hub or an OCI registry, and check there what arrived.
+    """Take a finished checkpoint to a folder, the hub, an OCI registry or a bucket, and check there what arrived.
 
-    Nothing leaves that is not what SHA256SUMS describes. The hub's token and the registry's login are those that
-    `hf auth login` and `docker login` (or `oras login`) have left. What is there already is not sent again.
+    Nothing leaves that is not what SHA256SUMS describes. The hub's token, the registry's login and the bucket's
+    credentials are those that `hf auth login`, `docker login` (or `oras login`) and AWS's variables and files have.
+    What is there already is not sent again.
 
     Exit codes: 0 done, 2 usage, 5 not what SHA256SUMS describes, 14 disk, 17 the other side holds something else.
     """
     from quantize import push as pushes
 
     with one_line_errors():
-        pushes.push(out, pushes.parse_destination(destination), say)
+        pushes.push(out, pushes.parse_destination(destination, endpoint), say)
 
 
 def _weights_by_recipe(source: Path, names: str, architecture: Path | None) -> list[Weights]:

@@ -54,3 +54,9 @@ def hash_file(path: Path) -> str:
     """SHA-256, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def git_hash(path: Path) -> str:
+    """How git, and so the hub, names a small file."""
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

@@ -17,6 +17,7 @@ QuantizeError
 ├── DamagedManifest          16  SHA256SUMS cannot be read or does not belong to its folder
 ├── DiskError                14  the target is full or read-only: make room, run the same command again
 ├── PushFailed               17  the other side does not hold what was sent: the same command again
+├── PullFailed               18  the source cannot be read, or does not hold what it promises
 └── OutputBusy               15  another run is writing there: wait for it, or choose another folder
 """
 
@@ -91,3 +92,7 @@ class DamagedManifest(QuantizeError):
 
 class PushFailed(QuantizeError):
     exit_code = 17
+
+
+class PullFailed(QuantizeError):
+    exit_code = 18

@@ -54,15 +54,24 @@ def write_sums(folder: Path, digests: dict[str, str]) -> None:
 
 
 def read_sums(folder: Path) -> dict[str, str]:
+    """Raises DamagedManifest."""
+    try:
+        data = (folder / SUMS).read_bytes()
+    except OSError as problem:
+        raise DamagedManifest(f"{folder / SUMS} cannot be read") from problem
+    return parse_sums(data, str(folder / SUMS))
+
+
+def parse_sums(data: bytes, where: str) -> dict[str, str]:
     """Raises DamagedManifest: every line must be one that `write_sums` would write, in its order."""
     try:
-        text = (folder / SUMS).read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise DamagedManifest(f"{folder / SUMS} cannot be read") from problem
+        text = data.decode()
+    except UnicodeDecodeError as problem:
+        raise DamagedManifest(f"{where} cannot be read") from problem
     found = [LINE.fullmatch(line) for line in text.split("\n")[:-1]]
     digests = {match[2]: match[1] for match in found if match}
     if text != "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())):
-        raise DamagedManifest(f"{folder / SUMS} is damaged")
+        raise DamagedManifest(f"{where} is damaged")
     return digests
 
 

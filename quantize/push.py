@@ -1,10 +1,8 @@
-"""A finished checkpoint, taken somewhere else: a folder, the hub, an OCI registry. What arrives is checked by hash.
+"""A finished checkpoint, taken elsewhere: a folder, the hub, an OCI registry, a bucket. What arrives is checked.
 
 Only what SHA256SUMS describes leaves, and only if it still does.
 """
 
-import hashlib
-import importlib
 import re
 import shutil
 import tempfile
@@ -12,33 +10,42 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tqdm import tqdm
 
 from quantize.checkpoint import weight_files
-from quantize.durable import copy_file, disk_errors, hash_file, sync_folder
+from quantize.durable import copy_file, disk_errors, git_hash, hash_file, sync_folder
 from quantize.errors import PlanViolated, PushFailed, UsageError
 from quantize.manifest import SUMS, read_sums
+from quantize.optional import library
+from quantize.origins.bucket import BUCKET, open_bucket
+from quantize.origins.origin import told
 from quantize.verify import verify_sums
 
 Say = Callable[[str], None]
 ARTIFACT = "application/vnd.fovea.checkpoint.v1"
 TITLE = "org.opencontainers.image.title"
 ANSWER_S = 10
+DIGEST = "sha256"  # among an object's own metadata in a bucket
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """`where`: a path; NAMESPACE/NAME on the hub; HOST/NAME:TAG in a registry (`insecure`: over http)."""
+    """`where`: a path; NAMESPACE/NAME on the hub; HOST/NAME:TAG in a registry (`insecure`: over http); in S3
+    BUCKET/PREFIX (`endpoint`: not AWS's)."""
 
-    kind: Literal["folder", "hub", "oci"]
+    kind: Literal["folder", "hub", "oci", "bucket"]
     where: str
     insecure: bool = False
+    endpoint: str | None = None
 
 
-def parse_destination(text: str) -> Destination:
-    """`hf://ORG/NAME`, `oci://HOST/NAME:TAG` (`oci+http://` without TLS), or a folder. Raises UsageError."""
+def parse_destination(text: str, endpoint: str | None = None) -> Destination:
+    """`hf://ORG/NAME`, `oci://HOST/NAME:TAG` (`oci+http://` without TLS), `s3://BUCKET/PREFIX`, or a folder.
+
+    Raises UsageError.
+    """
     scheme, separator, rest = text.partition("://")
     if not separator:
         return Destination("folder", text)
@@ -46,7 +53,11 @@ def parse_destination(text: str) -> Destination:
         return Destination("hub", rest)
     if scheme in ("oci", "oci+http") and re.fullmatch(r"[\w.-]+(:\d+)?(/[a-z0-9._-]+)+:[\w.-]+", rest):
         return Destination("oci", rest, insecure=scheme == "oci+http")
-    raise UsageError(f"'{text}' is no destination: a folder, hf://ORG/NAME, or oci://HOST/NAME:TAG")
+    if scheme == "s3" and BUCKET.fullmatch(rest):
+        return Destination("bucket", rest.rstrip("/"), endpoint=endpoint)
+    raise UsageError(
+        f"'{text}' is no destination: a folder, hf://ORG/NAME, oci://HOST/NAME:TAG, or s3://BUCKET/PREFIX"
+    )
 
 
 def push(folder: Path, destination: Destination, say: Say) -> int:
@@ -59,7 +70,8 @@ def push(folder: Path, destination: Destination, say: Say) -> int:
             f"{folder} is not what its {SUMS} describes, so nothing was sent:\n  " + "\n  ".join(wrong)
         )
     digests = {**read_sums(folder), SUMS: hash_file(folder / SUMS)}
-    {"folder": to_folder, "hub": to_hub, "oci": to_registry}[destination.kind](folder, digests, destination)
+    ways = {"folder": to_folder, "hub": to_hub, "oci": to_registry, "bucket": to_bucket}
+    ways[destination.kind](folder, digests, destination)
     say(f"{len(digests)} files are in {destination.where}, checked by SHA-256")
     return len(digests)
 
@@ -82,7 +94,7 @@ def to_folder(folder: Path, digests: dict[str, str], destination: Destination) -
 
 def to_registry(folder: Path, digests: dict[str, str], destination: Destination) -> None:
     """One layer a file, by its own hash, so that what is there already is not sent again."""
-    oras = _library("oras.client")
+    oras = library("oras.client")
     layers = {
         name: {
             "mediaType": "application/octet-stream",
@@ -126,7 +138,7 @@ def to_registry(folder: Path, digests: dict[str, str], destination: Destination)
 
 def to_hub(folder: Path, digests: dict[str, str], destination: Destination) -> None:
     """By the hub's own library, with the token that it is logged in with; compared with what the hub then lists."""
-    hub = _library("huggingface_hub")
+    hub = library("huggingface_hub")
     with foreign_errors(destination.where):
         api = hub.HfApi()
         api.create_repo(destination.where, exist_ok=True)
@@ -144,6 +156,34 @@ def to_hub(folder: Path, digests: dict[str, str], destination: Destination) -> N
     compare(there, digests, destination.where)
 
 
+def to_bucket(folder: Path, digests: dict[str, str], destination: Destination) -> None:
+    """Each request is signed with its body's SHA-256, which the store checks, and each object bears the file's.
+
+    SHA256SUMS is away while others are written, and comes last: who finds it finds what it describes.
+    """
+    obstore, errors = library("obstore"), library("obstore.exceptions")
+    store = open_bucket(destination.where, destination.endpoint)
+    sizes = {name: (folder / name).stat().st_size for name in digests}
+
+    def held() -> dict[str, str]:
+        listed = {each["path"]: each["size"] for batch in obstore.list(store) for each in batch}
+        same = [name for name, size in sizes.items() if listed.get(name) == size]
+        found = {name: obstore.get(store, name, options={"head": True}).attributes for name in same}
+        return {name: str(attributes.get(DIGEST)) for name, attributes in found.items()}
+
+    with foreign_errors(f"s3://{destination.where}", errors.BaseError):
+        there = held()
+        rest = {name: digest for name, digest in digests.items() if there.get(name) != digest}
+        if rest:
+            obstore.delete(store, SUMS)
+        for name in _shown(folder, {name: digest for name, digest in rest.items() if name != SUMS}):
+            obstore.put(store, name, folder / name, attributes={DIGEST: digests[name]}, max_concurrency=4)
+        if rest:
+            obstore.put(store, SUMS, folder / SUMS, attributes={DIGEST: digests[SUMS]})
+        there = held()
+    compare(there, digests, destination.where)
+
+
 def compare(there: dict[str, str], digests: dict[str, str], where: str) -> None:
     """Raises PushFailed, naming what is missing or other."""
     wrong = sorted(name for name, digest in digests.items() if there.get(name) != digest)
@@ -151,20 +191,13 @@ def compare(there: dict[str, str], digests: dict[str, str], where: str) -> None:
         raise PushFailed(f"{where} does not hold what was sent: {', '.join(wrong[:5])}: run the same command again")
 
 
-def git_hash(path: Path) -> str:
-    """How git, and so the hub, names a small file."""
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
 @contextmanager
-def foreign_errors(where: str) -> Iterator[None]:
+def foreign_errors(where: str, other: type[Exception] = OSError) -> Iterator[None]:
     """The only place where the libraries' errors become ours: requests' and the hub's are OSErrors."""
     try:
         yield
-    except (OSError, ValueError, KeyError) as problem:
-        first = str(problem).strip().split("\n")[0][:300]
-        raise PushFailed(f"{where} cannot be written: {type(problem).__name__}: {first}") from problem
+    except (OSError, ValueError, KeyError, other) as problem:
+        raise PushFailed(f"{where} cannot be written: {type(problem).__name__}: {told(problem)}") from problem
 
 
 def _shown(folder: Path, digests: dict[str, str]) -> Iterator[str]:
@@ -174,10 +207,3 @@ def _shown(folder: Path, digests: dict[str, str]) -> Iterator[str]:
         for name, size in sizes.items():
             yield name
             bar.update(size)
-
-
-def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as problem:
-        raise UsageError(f"{problem.name} is not installed: pip install 'fovea[push]'") from problem

@@ -22,6 +22,7 @@ class Stage:
 
     def __init__(self, folder: Path, target: Path, journal: Journal) -> None:
         self.folder, self.target, self.journal = folder, target, journal
+        self.worth_keeping = False  # whatever happens, though no file is done
 
     @property
     def digests(self) -> dict[str, str]:
@@ -33,8 +34,8 @@ class Stage:
             and (self.folder / entry["file"]).stat().st_size == entry["bytes"]
         }
 
-    def add(self, name: str, digest: str) -> None:
-        self.journal.add({"file": name, "sha256": digest, "bytes": (self.folder / name).stat().st_size})
+    def add(self, name: str, digest: str, **more: str) -> None:
+        self.journal.add({"file": name, "sha256": digest, "bytes": (self.folder / name).stat().st_size, **more})
 
     def discard(self) -> None:
         """What is there is not worth going on with."""
@@ -50,8 +51,11 @@ class Stage:
 
 
 @contextmanager
-def staged(source: Path, target: Path, run: dict[str, Any]) -> Iterator[Stage]:
-    """The stage for `target`, found again if the same `run` left one. Raises UsageError, DiskError, OutputBusy."""
+def staged(source: Path | None, target: Path, run: dict[str, Any]) -> Iterator[Stage]:
+    """The stage for `target`, found again if the same `run` left one; `source`: where that is a folder.
+
+    Raises UsageError, DiskError, OutputBusy.
+    """
     check_target(source, target)
     folder = target.with_name(f".{target.name}.part")
     with disk_errors(folder):
@@ -70,18 +74,18 @@ def staged(source: Path, target: Path, run: dict[str, Any]) -> Iterator[Stage]:
             try:
                 yield stage
             except BaseException:
-                if folder.exists() and not stage.digests:
+                if folder.exists() and not stage.digests and not stage.worth_keeping:
                     stage.discard()
                 raise
     finally:
         os.close(lock)
 
 
-def check_target(source: Path, target: Path) -> None:
+def check_target(source: Path | None, target: Path) -> None:
     """Raises UsageError."""
     if target.exists():
         raise UsageError(f"{target} exists already: remove it or choose another folder")
-    if source.resolve() in target.resolve().parents:
+    if source is not None and source.resolve() in target.resolve().parents:
         raise UsageError(f"{target} lies inside the source: choose another folder")
 
 

@@ -6,6 +6,7 @@ import openai
 import pytest
 
 from tests.conftest import ROOT, Stack
+from tests.registry import find_registry, serving_registry
 
 QUANTIZE_PYTHON = ROOT / ".venv" / "quantize" / "bin" / "python"
 
@@ -22,3 +23,13 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toys")
     subprocess.run([QUANTIZE_PYTHON, "-m", "tests.e2e.make_toys", folder], check=True, cwd=ROOT)
     return folder
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """Host and port of a real one, with nothing in it."""
+    program = find_registry()
+    if program is None:
+        pytest.skip("SKIPPED: no docker-registry: make setup, or apt-get install docker-registry")
+    with serving_registry(program, tmp_path) as host:
+        yield host

@@ -2,57 +2,12 @@
 
 import hashlib
 import json
-import shutil
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from subprocess import DEVNULL, Popen
-from time import monotonic, sleep
-
-import pytest
 
 from demo.processes import Running
 from quantize.manifest import read_sums
 from server.together import free_port
-from tests.conftest import ROOT
-
-UNPACKED = ROOT / ".venv" / "programs" / "usr" / "bin" / "docker-registry"
-CONFIG = """
-version: 0.1
-storage:
-  filesystem: {{rootdirectory: {folder}}}
-http: {{addr: "127.0.0.1:{port}"}}
-log: {{level: error}}
-"""
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[str]:
-    program = shutil.which("docker-registry") or (str(UNPACKED) if UNPACKED.exists() else None)
-    if program is None:
-        pytest.skip("SKIPPED: no docker-registry: make setup, or apt-get install docker-registry")
-    port = free_port()
-    config = tmp_path / "registry.yaml"
-    config.write_text(CONFIG.format(folder=tmp_path / "registry", port=port))
-    process = Popen([program, "serve", config], stdout=DEVNULL, stderr=DEVNULL)
-    try:
-        deadline = monotonic() + 30
-        while not answers(f"http://127.0.0.1:{port}/v2/"):
-            assert process.poll() is None
-            assert monotonic() < deadline
-            sleep(0.1)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
 
 
 def push(folder: Path, destination: str) -> Running:

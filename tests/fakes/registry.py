@@ -1,4 +1,4 @@
-"""An OCI registry in memory: as much of the distribution API as a push needs.
+"""An OCI registry in memory: as much of the distribution API as push and pull need.
 
 (https://github.com/opencontainers/distribution-spec)
 """
@@ -65,7 +65,12 @@ def serving() -> Iterator[FakeRegistry]:
             self.answer(201)
 
         def do_GET(self) -> None:
-            manifest = registry.manifests.get(self.path.rpartition("/")[2])
+            name = self.path.rpartition("/")[2]
+            if "/blobs/" in self.path:  # of ranges it knows nothing, as some do not
+                blob = None if name in registry.lost else registry.blobs.get(name)
+                self.answer(404 if blob is None else 200, blob or b"")
+                return
+            manifest = registry.manifests.get(name)
             self.answer(200 if manifest else 404, manifest or b"{}", Content_Type="application/json")
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
