@@ -4,8 +4,7 @@
 {{/* The gateway's setting at SECTION.NAME, or what its default is: tests/chart/test_edge.py holds these to server/settings.py.
      (dict "root" $ "section" "http" "name" "max_body" "default" "32MiB") */}}
 {{- define "fovea.edge.setting" -}}
-{{- $config := include "fovea.gateway.config" .root | fromYaml -}}
-{{- $value := dig .section .name .default $config -}}
+{{- $value := dig .section .name .default .root.Values.gateway.config -}}
 {{- if kindIs "float64" $value -}}{{- $value = ternary (int64 $value) $value (eq (floor $value) $value) -}}{{- end -}}
 {{- $value -}}
 {{- end -}}
@@ -66,7 +65,7 @@
 
 {{/* Names that callers use must be names that the gateway takes. (dict "root" $ "names" NAMES "what" "ingress.hosts") */}}
 {{- define "fovea.edge.checkNames" -}}
-{{- $taken := dig "http" "hosts" list (include "fovea.gateway.config" .root | fromYaml) -}}
+{{- $taken := dig "http" "hosts" list .root.Values.gateway.config -}}
 {{- if $taken -}}
 {{- $what := .what -}}
 {{- range .names -}}
