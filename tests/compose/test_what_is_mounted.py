@@ -104,6 +104,13 @@ def test_stores_keep_nothing_on_disk_and_what_limits_drew_is_never_evicted() -> 
         assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
 
 
+def test_stores_without_passwords_answer_those_who_can_reach_them() -> None:
+    """Valkey answers other machines not at all where it asks for no password, unless it is told to."""
+    for name in ("limits", "embeddings"):
+        command = everything()[name]["command"]
+        assert command[command.index("--protected-mode") + 1] == "no"
+
+
 def test_prometheus_takes_its_configuration_rules_and_targets_as_they_are_mounted(tmp_path: Path) -> None:
     for source, target in binds(everything()["prometheus"]):
         place = tmp_path / Path(target).relative_to("/etc/prometheus")
