@@ -19,6 +19,10 @@
 {{- if contains "@" (($config.limits | default dict).store_url | default "") -}}
 {{- fail "gateway.config.limits.store_url has a password, which a ConfigMap shows to many: give FOVEA_LIMITS__STORE_URL by gateway.env from a Secret." -}}
 {{- end -}}
+{{- /* Its own arithmetic (server/settings.py), where nothing else is said about bodies and pictures. */ -}}
+{{- if and (not $config.images) (not $config.http) (not $config.video) (lt (include "fovea.mib" $gateway.bytesInFlight | int) 180) -}}
+{{- fail (printf "gateway.bytesInFlight %s holds no request of the largest kind (http.max_body, images.max_request_bytes): give it 180Mi, or lower those in gateway.config." $gateway.bytesInFlight) -}}
+{{- end -}}
 {{- $files := $config.files | default dict -}}
 {{- if and $files.path (not $files.s3_bucket) (gt (include "fovea.gateway.count" .root | int) 1) -}}
 {{- fail "gateway.config.files.path without files.s3_bucket keeps files at one gateway, and there are several: name a bucket, or set gateway.replicas to 1." -}}
