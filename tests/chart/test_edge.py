@@ -5,12 +5,15 @@ import io
 import json
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from PIL import Image
 from pydantic import ByteSize, TypeAdapter
 
 from helm.template import CHART, Manifest, find_helm, objects, render, run_helm
+from server.api.own_host import OwnHost
 from server.settings import Settings
 from server.trial import QUESTION, draw_square
 from tests.chart.rendering import NEWEST, OWN, refusal, rendered
@@ -26,13 +29,15 @@ def one(kind: str, manifests: tuple[Manifest, ...] | list[Manifest]) -> Manifest
     return found
 
 
-def edge(*config: str) -> list[Manifest]:
+def edge(*config: str, monitored: bool = True) -> list[Manifest]:
     """The case `edge` with other settings of the gateway, each a key's path below gateway.config and its JSON."""
     if not config:
         return list(rendered(NEWEST, "own-edge"))
     program = find_helm(NEWEST)
     assert program is not None
     sets = [option for each in config for option in ("--set-json", f"gateway.config.{each}")]
+    if not monitored:
+        sets += ["--set", "monitoring.serviceMonitor.enabled=false"]
     return objects(render(program, "--values", str(EDGE), *sets))
 
 
@@ -154,6 +159,28 @@ def test_routes_lead_to_the_gateways_service() -> None:
     assert path["backend"]["service"] == {"name": "fovea-gateway", "port": {"name": port["name"]}}
     [backend] = one("HTTPRoute", edge())["spec"]["rules"][0]["backendRefs"]
     assert backend == {"name": "fovea-gateway", "port": port["port"]}
+
+
+def test_a_gateway_that_is_called_by_some_names_alone_still_hears_its_cluster() -> None:
+    hosts = 'http.hosts=["fovea.example.com"]'
+    manifests = edge(hosts, monitored=False)
+    config = next(each for each in manifests if each["kind"] == "ConfigMap" and "fovea.yaml" in each["data"])
+    names = yaml.safe_load(config["data"]["fovea.yaml"])["http"]["hosts"]
+    assert names == ["fovea.example.com", "fovea-gateway", "fovea-gateway.fovea", "fovea-gateway.fovea.svc"]
+    asked = one("Pod", manifests)["spec"]["containers"][0]["args"][1].removeprefix("--url=")
+    OwnHost(names, loopback_only=False).check([(b"host", urlsplit(asked).netloc.encode())])
+    for probe in probes(manifests):
+        [header] = probe["httpGet"]["httpHeaders"]
+        OwnHost(names, loopback_only=False).check([(header["name"].lower().encode(), header["value"].encode())])
+    assert not any("httpHeaders" in probe["httpGet"] for probe in probes(edge()))
+
+
+def probes(manifests: list[Manifest]) -> list[dict[str, Any]]:
+    gateway = next(
+        each for each in manifests if (each["kind"], each["metadata"]["name"]) == ("Deployment", "fovea-gateway")
+    )
+    [container] = gateway["spec"]["template"]["spec"]["containers"]
+    return [container[name] for name in ("startupProbe", "readinessProbe", "livenessProbe")]
 
 
 def test_traefik_is_told_no_buffering_and_takes_all_names() -> None:

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from helm.template import Manifest
+from server.engines.discovery.dns import DnsSource, make_url
+from server.engines.group import Group
 from tests.chart.rendering import NEWEST, OWN, refusal, rendered
 from tests.conftest import ROOT
 from tests.observe.rule_files import program, selectors
@@ -25,6 +27,26 @@ def all_of(kind: str, case: str = "own-edge") -> list[Manifest]:
 
 def named(kind: str, name: str) -> Manifest:
     return next(each for each in all_of(kind) if each["metadata"]["name"] == name)
+
+
+def labels_after(monitor: Manifest, address: str, folder: Path, **meta: str) -> dict[str, str]:
+    """Of a target at `address`: what Prometheus itself makes of the monitor's relabelings."""
+    [endpoint] = monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"]
+    words = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
+    steps = [{words.get(key, key): value for key, value in each.items()} for each in endpoint["relabelings"]]
+    discovered = {
+        "targets": [address],
+        "labels": {f"__meta_kubernetes_{name}": value for name, value in meta.items()},
+    }
+    job = {"job_name": "scraped", "static_configs": [discovered], "relabel_configs": steps}
+    file = folder / "prometheus.yml"
+    file.write_text(yaml.safe_dump({"scrape_configs": [job]}))
+    command = [program("promtool"), "check", "service-discovery", file, "scraped"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [found] = json.loads(done.stdout)
+    labels: dict[str, str] = found["labels"]
+    return labels
 
 
 def rules() -> list[dict[str, Any]]:
@@ -105,6 +127,17 @@ def test_the_monitor_of_engines_finds_their_pods_and_names_their_pools() -> None
     assert endpoint["port"] in {port["name"] for port in pods["spec"]["containers"][0]["ports"]}
     assert relabelled(endpoint)["pool"] == "__meta_kubernetes_pod_label_fovea_dev_pool"
     assert pods["metadata"]["labels"]["fovea.dev/pool"] == "main"
+
+
+def test_prometheus_calls_an_engine_as_the_gateway_does(tmp_path: Path) -> None:
+    """Alerts and dashboards look at both sides of one engine."""
+    [monitor] = all_of("PodMonitor")
+    address = "10.1.2.3:8000"
+    labels = labels_after(monitor, address, tmp_path, pod_label_fovea_dev_pool="main")
+    source = DnsSource("engines", 8000, 1)
+    assert labels["engine"] == Group("main", source).name_of(make_url("10.1.2.3", 8000))
+    assert labels["job"] == "fovea-engine"
+    assert (labels["pool"], labels["fovea_release"], labels["instance"]) == ("main", "fovea", address)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,14 @@
 {{- if $gateway.keysSecret.name -}}
 {{- $_ := set $config "auth" (dict "keys_file" "/etc/fovea/keys/keys.yaml") -}}
 {{- end -}}
-{{- mergeOverwrite $config (deepCopy $gateway.config) | toYaml -}}
+{{- $config = mergeOverwrite $config (deepCopy $gateway.config) -}}
+{{- /* Whoever is in the cluster calls it by the names of its Service. */ -}}
+{{- with $config.http.hosts -}}
+{{- $service := include "fovea.gateway.name" $ -}}
+{{- $inside := printf "%s.%s" $service $.Release.Namespace -}}
+{{- $_ := set $config.http "hosts" (concat . (list $service $inside (printf "%s.svc" $inside)) | uniq) -}}
+{{- end -}}
+{{- toYaml $config -}}
 {{- end -}}
 
 {{- define "fovea.most" -}}
@@ -122,4 +129,13 @@ preprocessor-{{ $pool.name }}.json: {{ toJson . | quote }}
 {{- $all = append $all (include "fovea.engine.progressSeconds" (dict "root" $root "pool" .) | int) -}}
 {{- end -}}
 {{- include "fovea.most" $all -}}
+{{- end -}}
+
+{{/* What the kubelet asks. It calls pods by their addresses, which a gateway with http.hosts refuses; this name it never does. */}}
+{{- define "fovea.gateway.probe" -}}
+path: {{ .path }}
+port: http
+{{- if (.root.Values.gateway.config.http | default dict).hosts }}
+httpHeaders: [{name: Host, value: localhost}]
+{{- end }}
 {{- end -}}
