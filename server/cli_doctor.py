@@ -15,7 +15,7 @@ from server.doctor.deployment import check_engine as check_running_engine
 from server.doctor.deployment import check_gateway
 from server.doctor.environments import check_engine, check_extras, find_engine, read_torch, wanted_vllm
 from server.doctor.finding import Finding, as_json, failure, ok, show, worst
-from server.doctor.gpu import Driver, NoNvml, check_gpus, read_driver
+from server.doctor.gpu import check_gpus, check_model_on_gpus
 from server.doctor.machine import (
     check_clock,
     check_folder,
@@ -27,6 +27,7 @@ from server.doctor.machine import (
 from server.doctor.stores import check_store
 from server.engine.cache_options import SHARED_VARIABLE
 from server.engine.launch import LaunchError
+from server.engine.nvml import Driver, NoNvml, read_driver
 from server.errors import ConfigError
 from server.settings import Settings, read_settings
 from server.tuning import files_for
@@ -69,7 +70,7 @@ def doctor(
 
 def look(model: str, gateway: str, engines: list[str], cache: str, shared: str, api_key: str) -> Iterator[Finding]:
     yield from check_python()
-    yield from look_at_engine_environment()
+    yield from look_at_engine_environment(model)
     yield from check_shared_memory()
     yield from check_clock()
     if model:
@@ -87,7 +88,7 @@ def look(model: str, gateway: str, engines: list[str], cache: str, shared: str, 
         yield from check_gateway(gateway.rstrip("/"), api_key)
 
 
-def look_at_engine_environment() -> Iterator[Finding]:
+def look_at_engine_environment(model: str) -> Iterator[Finding]:
     build = find_engine(os.environ)
     torch = None if isinstance(build, LaunchError) else read_torch(build.python)
     yield from check_engine(build, torch, wanted_vllm())
@@ -97,6 +98,8 @@ def look_at_engine_environment() -> Iterator[Finding]:
     except NoNvml as problem:
         driver = problem
     yield from check_gpus(driver, torch.cuda if torch is not None else None)
+    if isinstance(driver, Driver) and driver.gpus and model:
+        yield from check_model_on_gpus(model, driver, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def look_at_shared(shared: str) -> Iterator[Finding]:

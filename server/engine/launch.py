@@ -23,6 +23,8 @@ from server.engine import metrics_options, trace_options
 from server.engine.cache_check import refusal, warning
 from server.engine.cache_options import SHARED_VARIABLE, CacheOptions, transfer_config
 from server.engine.checkpoint_policy import Policy, settled
+from server.engine.gpu_check import notices, read_wish, refusals
+from server.engine.nvml import NoNvml, read_driver
 from server.engine.trace_options import TraceOptions
 
 STARTUP_FOLDER = Path(__file__).parent / "startup"
@@ -112,6 +114,19 @@ def check_report(model: str, policy: Policy) -> str:
     if verdict.state != "ready":
         raise LaunchError(f"{verdict.sentence}.")
     return verdict.sentence
+
+
+def check_gpus(launch: Launch, environ: Mapping[str, str], report: Callable[[str], None]) -> None:
+    """Raises LaunchError. Without a driver that answers nothing is known: vLLM looks itself."""
+    try:
+        driver = read_driver()
+    except NoNvml:
+        return
+    wish, visible = read_wish(launch.model, launch.options), environ.get("CUDA_VISIBLE_DEVICES")
+    for sentence in refusals(driver, visible, wish):
+        raise LaunchError(f"{sentence}.")
+    for sentence in notices(driver, visible, wish):
+        report(sentence)
 
 
 def check_port(host: str, port: int) -> None:
@@ -210,6 +225,8 @@ def run_engine(launch: Launch, environ: Mapping[str, str], report: Callable[[str
         if line := warning(environ.get(SHARED_VARIABLE, "")):
             report(line)
     build = inspect_build(find_python(environ))
+    if build.device == "cuda":
+        check_gpus(launch, environ, report)
     report(f"vLLM {build.version} ({build.device}) is loading {launch.served_name}")
     began = time.monotonic()
     process = subprocess.Popen(

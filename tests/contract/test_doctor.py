@@ -20,8 +20,8 @@ from starlette.routing import Route
 
 from server.doctor.deployment import check_engine, check_gateway
 from server.doctor.finding import Finding, worst
-from server.doctor.gpu import LIBRARY, NoNvml, read_driver
 from server.doctor.stores import check_store
+from server.engine.nvml import LIBRARY, NoNvml, read_driver
 from server.together import free_port
 from tests.contract.test_faults import wait_until
 from tests.fakes.engine import FakeEngine

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from server.doctor.finding import Verdict
-from server.doctor.gpu import Driver, Gpu, NoNvml, check_gpu, check_gpus, read_driver
+from server.doctor.gpu import check_gpu, check_gpus, check_model_on_gpus
+from server.engine.nvml import Driver, Gpu, NoNvml, read_driver
 
 GIB = 1 << 30
 
@@ -57,3 +60,11 @@ def test_a_library_that_is_not_there_is_no_driver() -> None:
 def test_a_library_of_something_else_is_said() -> None:
     with pytest.raises(NoNvml, match="has no nvmlInitWithFlags"):
         read_driver("libc.so.6")
+
+
+def test_a_checkpoint_is_held_against_the_gpus_as_an_engine_would() -> None:
+    demo = str(Path(__file__).parents[3] / "demo" / "model")
+    driver = Driver("580.1", (13, 0), (gpu(9, 0),))
+    assert [found.verdict for found in check_model_on_gpus(demo, driver, None)] == ["ok"]
+    (found,) = check_model_on_gpus(demo, driver, "")
+    assert (found.verdict, "sees 0" in found.told) == ("failure", True)
