@@ -18,6 +18,13 @@
 {{- if and (not (include "fovea.pool.ownClaim" .)) (not .root.Values.modelStore.create) (not .root.Values.modelStore.existingClaim) -}}
 {{- fail (printf "%s: its checkpoint lies in the model store, and there is none: set modelStore.existingClaim, modelStore.create or source.pvc." $who) -}}
 {{- end -}}
+{{- range $pool.extraArgs -}}
+{{- $option := regexFind "^--[a-z-]+" (replace "_" "-" .) -}}
+{{- $key := get (dict "--model" "model.path" "--name" "model.name" "--served-model-name" "model.name" "--host" "networkPolicy" "--port" "engine.port" "--grace" "shutdown.graceSeconds" "--drain" "shutdown.drainSeconds" "--shutdown-timeout" "shutdown.drainSeconds" "--tensor-parallel-size" "tensorParallel" "--pipeline-parallel-size" "pipelineParallel") $option -}}
+{{- if $key -}}
+{{- fail (printf "%s: extraArgs sets %s, which the rest of the pod follows: set %s." $who $option $key) -}}
+{{- end -}}
+{{- end -}}
 {{- include "fovea.pool.check.gpus" (dict "pool" $pool "who" $who) -}}
 {{- include "fovea.pool.check.embeddings" (dict "pool" $pool "who" $who) -}}
 {{- include "fovea.pool.check.memory" (dict "pool" $pool "who" $who) -}}

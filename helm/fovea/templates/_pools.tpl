@@ -1,7 +1,15 @@
 {{/* Pools: what each says, merged over poolDefaults, its preset and pool-defaults.yaml, and refused where it contradicts itself. */}}
 
-{{/* {pools: [...]}, for fromYaml. Numbers come back as floats: `int` them. */}}
+{{/* {pools: [...]}, for fromYaml. Numbers come back as floats: `int` them. Most templates ask, and it is two thirds of all
+     that there is to do: it is computed once, and kept where all templates of a chart see it. No value may have this name. */}}
 {{- define "fovea.pools" -}}
+{{- if not (hasKey .Values "computedPools") -}}
+{{- $_ := set .Values "computedPools" (include "fovea.pools.computed" .) -}}
+{{- end -}}
+{{- .Values.computedPools -}}
+{{- end -}}
+
+{{- define "fovea.pools.computed" -}}
 {{- $root := . -}}
 {{- $pools := list -}}
 {{- $seen := dict -}}
