@@ -4,7 +4,7 @@ GATEWAY := .venv/gateway/bin
 SET_UP := $(PYTHON) deploy/environments/set_up.py
 PROMETHEUS ?= http://127.0.0.1:9090
 
-.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-metrics bench-cache train observe docs dashboards screenshots chart clean
+.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-metrics bench-cache train observe docs dashboards screenshots chart images images-demo clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -77,6 +77,14 @@ screenshots:  ## draw the dashboards with what PROMETHEUS says of the last 15 mi
 chart:  ## write what of helm/ is made of other files: the chart's README, rendered examples, dashboards and rules in it
 	@$(SET_UP) gateway helm-v4
 	$(GATEWAY)/python -m helm.write
+
+images:  ## build container images (NAMES="gateway engine", say), and write what is in each to build/sbom/
+	@$(SET_UP) gateway
+	$(GATEWAY)/python -m deploy.images.build $(NAMES)
+
+images-demo:  ## as root: build the images on a Debian of our own, and let the chart's pods answer the demo's pictures
+	@$(SET_UP) gateway helm-v4 podman
+	FOVEA_IMAGES_DEMO=1 $(GATEWAY)/python -m pytest tests/images/test_pods.py
 
 clean:  ## remove the environments and everything built
 	rm -rf .venv build dist

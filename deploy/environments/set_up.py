@@ -47,13 +47,15 @@ class Environment:
 @dataclass(frozen=True)
 class Program:
     """Debian packages of which one holds `path`: unpacked under .venv/programs, not installed, so that no service
-    starts. `libraries`: with all that they depend on and this machine has not; who runs it says where they lie."""
+    starts. `libraries`: with all that they depend on and this machine has not; who runs it says where they lie.
+    `installed`: what does not work where it is unpacked, and is installed where we are root."""
 
     path: str
     packages: tuple[str, ...]
     purpose: str
     named: bool = False
     libraries: bool = False
+    installed: bool = False
 
 
 ENVIRONMENTS = {
@@ -91,6 +93,13 @@ PROGRAMS = {
     "chromium": Program(
         "usr/lib/chromium/chromium", ("chromium",), "tests, screenshots: what dashboards look like", libraries=True
     ),
+    # buildah builds, podman runs, by runc; of what they are built on, debootstrap makes one that needs no registry.
+    "podman": Program(
+        "usr/bin/podman",
+        ("podman", "buildah", "runc", "catatonit", "netavark", "aardvark-dns", "iptables", "debootstrap"),
+        "tests of images",
+        installed=True,
+    ),
     "nginx": Program("usr/sbin/nginx", ("nginx",), "tests: behind nginx; benchmark"),
 }
 
@@ -101,7 +110,7 @@ class SetUpError(Exception):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    things = {**ENVIRONMENTS, **PROGRAMS}
+    things: dict[str, Environment | Program] = {**ENVIRONMENTS, **PROGRAMS}
     choices = "\n".join(f"{name}: {thing.purpose}" for name, thing in things.items())
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all but the benchmark's by default\n{choices}")
     parser.add_argument("--unpinned", action="store_true", help="ignore the constraints (to renew them)")
@@ -213,11 +222,26 @@ def ensure_program(name: str) -> None:
     program, folder = PROGRAMS[name], VENVS / "programs"
     if shutil.which(name) or (folder / program.path).exists():
         print(f"set-up: {name}: there")
+    elif program.installed:
+        install_program(name)
     elif unpack([*missing_libraries(program), *program.packages], folder):
         print(f"set-up: {name}: unpacked", flush=True)
     else:
         how = f"it is a Debian package: apt-get install {name}"
         print(f"set-up: SKIPPED: {name} ({program.purpose}): {how}", flush=True)
+
+
+def install_program(name: str) -> None:
+    """With apt, as root, without what it recommends."""
+    program = PROGRAMS[name]
+    install = ["apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *program.packages]
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        refresh_lists()
+        if quiet(install, ROOT):
+            print(f"set-up: {name}: installed", flush=True)
+            return
+    how = f"as root: apt-get install {' '.join(program.packages)}"
+    print(f"set-up: SKIPPED: {name} ({program.purpose}): {how}", flush=True)
 
 
 def missing_libraries(program: Program) -> list[str]:
@@ -290,10 +314,10 @@ def ensure_uv() -> str:
     return str(uv)
 
 
-def pip_settings() -> dict[str, list[str]]:
-    """What pip's files and environment say of indexes, by option name; the environment comes last."""
+def pip_settings(python: str = sys.executable) -> dict[str, list[str]]:
+    """What files and environment say to the pip of `python`, by option name; the environment comes last."""
     listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+        [python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
     settings: dict[str, list[str]] = {}
     for line in listed.splitlines():
