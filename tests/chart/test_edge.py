@@ -183,6 +183,15 @@ def probes(manifests: list[Manifest]) -> list[dict[str, Any]]:
     return [container[name] for name in ("startupProbe", "readinessProbe", "livenessProbe")]
 
 
+def test_gateways_share_limits_through_a_store_whose_url_only_a_secret_tells() -> None:
+    gateway = next(
+        each for each in edge() if each["kind"] == "Deployment" and "gateway" in each["metadata"]["name"]
+    )
+    [container] = gateway["spec"]["template"]["spec"]["containers"]
+    told = {each["name"]: each.get("valueFrom") for each in container["env"]}
+    assert told["FOVEA_LIMITS__STORE_URL"] == {"secretKeyRef": {"name": "valkey", "key": "url"}}
+
+
 def test_traefik_is_told_no_buffering_and_takes_all_names() -> None:
     ingress = one("Ingress", rendered(NEWEST, "own-nodes"))
     assert ingress["metadata"]["annotations"] == {"traefik.ingress.kubernetes.io/router.entrypoints": "web"}

@@ -17,7 +17,7 @@
 {{- end -}}
 {{- end -}}
 {{- if contains "@" (($config.limits | default dict).store_url | default "") -}}
-{{- fail "gateway.config.limits.store_url has a password, which a ConfigMap shows to many: give FOVEA_LIMITS__STORE_URL by gateway.env from a Secret." -}}
+{{- fail "gateway.config.limits.store_url has a password, which a ConfigMap shows to many: put it into a Secret, and name that in gateway.limitsSecret.name." -}}
 {{- end -}}
 {{- /* Its own arithmetic (server/settings.py), where nothing else is said about bodies and pictures. */ -}}
 {{- if and (not $config.images) (not $config.http) (not $config.video) (lt (include "fovea.mib" $gateway.bytesInFlight | int) 180) -}}
