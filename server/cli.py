@@ -93,7 +93,9 @@ def engine(
     require_report: Annotated[
         Policy | None,
         typer.Option(
-            metavar="verified|gated|none", parser=parse_policy, help="Start only what its fovea-report.json allows."
+            metavar="verified|gated|trial|none",
+            parser=parse_policy,
+            help="Start only what its fovea-report.json allows.",
         ),
     ] = None,
 ) -> None:

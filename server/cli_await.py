@@ -20,7 +20,7 @@ def await_checkpoint(
     require: Annotated[
         Policy,
         typer.Option(
-            metavar="verified|gated|none", parser=parse_policy, help="What its fovea-report.json must say."
+            metavar="verified|gated|trial|none", parser=parse_policy, help="What its fovea-report.json must say."
         ),
     ],
     timeout: Annotated[
@@ -33,7 +33,8 @@ def await_checkpoint(
 ) -> None:
     """Wait until a checkpoint is whole and its report allows to serve it; say so, and whatever it waits for, once.
 
-    verified: the proof of its bytes belongs to these files. gated: the sight gate is green. none: it is whole.
+    verified: the proof of its bytes belongs to these files. gated: the sight gate is green.
+    trial: verified, and the gate may ask again. none: it is whole.
 
     Exit codes: 0 serve it, 1 its report says no (at once), 2 usage, 3 not in time.
     """

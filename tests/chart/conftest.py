@@ -3,6 +3,7 @@
 import pytest
 
 from helm.template import HELMS, find_helm
+from tests.chart.release import Chart
 from tests.chart.rendering import NO_HELM
 
 
@@ -11,3 +12,8 @@ def helms() -> None:
     """Both of them are there."""
     if not all(find_helm(helm) for helm in HELMS):
         pytest.skip(NO_HELM)
+
+
+@pytest.fixture(scope="session")
+def chart(tmp_path_factory: pytest.TempPathFactory) -> Chart:
+    return Chart(tmp_path_factory.mktemp("values"))

@@ -85,7 +85,7 @@ template:
 - name: models
   persistentVolumeClaim: {claimName: {{ include "fovea.modelStore.claim" . }}}
 - name: scratch
-  emptyDir: {sizeLimit: 20Gi}
+  emptyDir: {sizeLimit: 2Gi}
 {{- end -}}
 
 {{- define "fovea.quantize.serviceAccount" -}}

@@ -68,7 +68,7 @@
 {{- $who := printf "pool '%s'" .pool.name -}}
 {{- $evaluate := .pool.quantize.evaluate -}}
 {{- if and .pool.quantize.enabled (not $evaluate.enabled) (eq (include "fovea.pool.require" .) "gated") -}}
-{{- fail (printf "%s: servePolicy requireGated would wait for ever, for nothing measures the checkpoint that it makes: say quantize.evaluate.enabled, or servePolicy requireVerified." $who) -}}
+{{- fail (printf "%s: servePolicy requireGated would wait for ever, for nothing measures the checkpoint that it makes: say quantize.evaluate.enabled, or servePolicy requireVerified, or leave source and quantize out if it has passed already." $who) -}}
 {{- end -}}
 {{- if $evaluate.enabled -}}
 {{- if not .pool.quantize.enabled -}}

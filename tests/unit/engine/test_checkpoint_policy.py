@@ -52,6 +52,9 @@ def write(folder: Path, report: Any = None, config: Any = QUANTIZED, weights: di
         ({"quantize": PROVED, "sight": RED}, "gated", "refused", "failed the sight gate (ocr: retention 91.0%)"),
         ({"quantize": PROVED, "sight": RED}, "verified", "refused", "serve another checkpoint"),
         ({"quantize": PROVED, "sight": RED}, "none", "ready", "its sight has FAILED the gate (none is required)"),
+        ({"quantize": PROVED, "sight": RED}, "trial", "ready", "its sight has FAILED the gate"),
+        ({"quantize": PROVED}, "trial", "ready", "proved"),
+        ({"quantize": MADE}, "trial", "refused", "no proof of its bytes"),
         (None, "verified", "waiting", "has no fovea-report.json yet"),
         (None, "gated", "waiting", "has no fovea-report.json yet"),
         (None, "none", "ready", "quantized by somebody else, and nothing is known of it"),
@@ -159,5 +162,5 @@ def test_what_is_being_written_is_not_refused_before_it_stays_as_it_is(tmp_path:
 
 def test_policies_are_read() -> None:
     assert parse_policy("gated") == "gated"
-    with pytest.raises(ValueError, match="'green' is none of verified, gated, none"):
+    with pytest.raises(ValueError, match="'green' is none of verified, gated, trial, none"):
         parse_policy("green")

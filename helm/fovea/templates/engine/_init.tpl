@@ -19,7 +19,7 @@
   args:
     - await-checkpoint
     - {{ include "fovea.pool.modelDir" . }}
-    - --require={{ ternary "verified" (include "fovea.pool.require" .) (eq (include "fovea.pool.onTrial" .) "true") }}
+    - --require={{ ternary "trial" (include "fovea.pool.require" .) (eq (include "fovea.pool.onTrial" .) "true") }}
   env: {{- include "fovea.container.env" $root | nindent 4 }}
   resources:
     requests: {cpu: 50m, memory: 256Mi}
