@@ -96,3 +96,9 @@ def test_the_keys_are_those_of_the_secret_that_is_named() -> None:
 def test_no_service_of_the_cluster_becomes_a_setting() -> None:
     """Kubernetes would make FOVEA_GATEWAY_PORT of the Service fovea-gateway, which is no setting."""
     assert pod()["enableServiceLinks"] is False
+
+
+def test_scaled_gateways_share_engines_by_a_number_that_suits_few_of_them_and_many() -> None:
+    """The fewest let in all that engines hold, by four times their part; the most, no more than that."""
+    scaled = settings("own-everything").admission
+    assert (scaled.gateways, scaled.overcommit) == (8, 4)

@@ -1,8 +1,10 @@
 {{/* The gateway's settings: what follows from the pools and from other values, and over it what gateway.config says. */}}
 
+{{/* Gateways that share the engines. Where their number changes, four times the fewest at most: each lets in its part of what
+     engines hold, and up to four times that (admission.overcommit) while the others leave room. */}}
 {{- define "fovea.gateway.count" -}}
 {{- with .Values.gateway -}}
-{{- ternary (int .autoscaling.max) (int .replicas) .autoscaling.enabled -}}
+{{- ternary (min (int .autoscaling.max) (mul 4 (max 1 (int .autoscaling.min)))) (int .replicas) .autoscaling.enabled -}}
 {{- end -}}
 {{- end -}}
 
