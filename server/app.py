@@ -219,6 +219,7 @@ def make_server_options(http: HttpSettings) -> dict[str, Any]:
         "loop": "uvloop",
         "http": bounded_connection(limits),
         "ws": "none",
+        "timeout_keep_alive": http.idle_timeout_s,
         "proxy_headers": False,
         "server_header": False,
         "access_log": False,

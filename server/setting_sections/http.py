@@ -32,6 +32,9 @@ class HttpSettings(Section):
     keepalive_s: float = Field(
         10, ge=0, description="silence before a stream's first event after which it is kept open; 0: never"
     )
+    idle_timeout_s: float = Field(
+        5, gt=0, le=3600, description="silence after an answer in which a connection is kept for the next request"
+    )
     max_connections: int = Field(2048, gt=0, description="connections open at once; the next is told 503")
     workers: int = Field(1, ge=1, le=64, description="processes that serve")
     drain_grace_s: float = Field(

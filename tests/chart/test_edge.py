@@ -20,6 +20,8 @@ from tests.chart.rendering import NEWEST, OWN, refusal, rendered
 
 pytestmark = pytest.mark.usefixtures("helms")
 NGINX = "nginx.ingress.kubernetes.io/"
+# Their own defaults: upstream-keepalive-timeout, forwardingTimeouts.idleConnTimeout.
+INGRESS_NGINX_KEEPS_S, TRAEFIK_KEEPS_S = 60, 90
 EDGE = OWN / "edge.yaml"
 TOLD_DEFAULT = re.compile(r'"section" "(\w+)" "name" "(\w+)" "default" ("[^"]*"|\d+)')
 
@@ -141,6 +143,13 @@ def test_envoy_lets_a_filter_see_a_whole_body_and_counts_more_streams_than_its_d
     breaker = one("BackendTrafficPolicy", edge())["spec"]["circuitBreaker"]
     assert set(breaker) == {"maxConnections", "maxParallelRequests", "maxPendingRequests"}
     assert min(breaker.values()) > 1024
+
+
+def test_the_gateway_keeps_idle_connections_for_longer_than_whoever_is_in_front() -> None:
+    config = next(each for each in edge() if each["kind"] == "ConfigMap" and "fovea.yaml" in each["data"])
+    kept = yaml.safe_load(config["data"]["fovea.yaml"])["http"]["idle_timeout_s"]
+    assert kept > max(INGRESS_NGINX_KEEPS_S, TRAEFIK_KEEPS_S)
+    assert kept > duration(one("BackendTrafficPolicy", edge())["spec"]["timeout"]["http"]["connectionIdleTimeout"])
 
 
 def test_outside_only_the_api_can_be_reached() -> None:

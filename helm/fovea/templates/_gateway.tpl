@@ -14,7 +14,8 @@
 {{- $gateway := .Values.gateway -}}
 {{- $http := dict "host" "0.0.0.0" "port" 8080 "workers" (int $gateway.workers)
   "max_bytes_in_flight" (mul (include "fovea.mib" $gateway.bytesInFlight) 1048576)
-  "drain_grace_s" (int $gateway.shutdown.graceSeconds) "drain_s" (int $gateway.shutdown.drainSeconds) -}}
+  "drain_grace_s" (int $gateway.shutdown.graceSeconds) "drain_s" (int $gateway.shutdown.drainSeconds)
+  "idle_timeout_s" (include "fovea.edge.idleSeconds" . | int) -}}
 {{- $config := dict "http" $http
   "engines" (include "fovea.gateway.engines" (dict "root" . "pools" $pools) | fromYaml)
   "admission" (dict "gateways" (include "fovea.gateway.count" . | int)) -}}

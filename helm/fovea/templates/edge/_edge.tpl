@@ -81,3 +81,7 @@
 {{- define "fovea.edge.envoyBuffer" -}}
 {{- .Values.httpRoute.envoyGateway.bufferLimit | default (printf "%dMi" (add (include "fovea.edge.bodyMiB" .) 1)) -}}
 {{- end -}}
+
+{{/* For how long gateways keep idle connections: longer than those in front of them do (ingress-nginx 60 s, Traefik 90 s, Envoy as
+     it is told), or a request meets a connection that is just being closed, and its caller a 502. */}}
+{{- define "fovea.edge.idleSeconds" -}}120{{- end -}}
