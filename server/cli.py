@@ -39,7 +39,7 @@ from server.setting_sections.admission import LimitSettings
 from server.setting_sections.logs import LogSettings
 from server.settings import PREFIX, Settings, read_settings
 from server.together import Together, run_together
-from server.trace_arguments import TracesArgument, TracesHeadersArgument, make_trace_options
+from server.trace_arguments import TracesArgument, TracesCaArgument, TracesHeadersArgument, make_trace_options
 from server.tuning import files_for, tune_process
 from server.workers.control import WorkerControl
 from server.workers.supervisor import Crew, listen, run_crew
@@ -90,6 +90,7 @@ def engine(
     embedding_cache_compress: CompressArgument = None,
     traces: TracesArgument = "",
     traces_headers: TracesHeadersArgument = None,
+    traces_ca: TracesCaArgument = None,
     require_report: Annotated[
         Policy | None,
         typer.Option(
@@ -116,7 +117,7 @@ def engine(
             embedding_cache_compress,
         )
         options, metrics = tuple(context.args), metrics_options.is_on(environ)
-        tracing = make_trace_options(traces, traces_headers)
+        tracing = make_trace_options(traces, traces_headers, traces_ca, environ.get("FOVEA_CONFIG"))
         served = name or default_name(model)
         launch = Launch(model, served, host, port, options, grace, drain, cache, metrics, tracing, require_report)
         code = run_engine(launch, environ, lambda line: say(f"fovea engine: {line}"))

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 import typer
 
+from server.admission.key_file import TO_DO, check_file
 from server.doctor.checkpoint import check_checkpoint
 from server.doctor.deployment import check_engine as check_running_engine
 from server.doctor.deployment import check_gateway
 from server.doctor.environments import check_engine, check_extras, find_engine, read_torch, wanted_vllm
-from server.doctor.finding import Finding, as_json, failure, ok, show, worst
+from server.doctor.finding import Finding, as_json, failure, ok, show, warning, worst
 from server.doctor.gpu import check_gpus, check_model_on_gpus
 from server.doctor.machine import (
     check_clock,
@@ -127,7 +128,21 @@ def look_at_gateway(settings: Settings, gateway: str) -> Iterator[Finding]:
         yield from check_listening("gateway", http.host, http.port, "http.port")
     yield from check_open_files(files_for(http.max_connections))
     yield from check_extras(settings)
+    if settings.auth.keys_file is not None:
+        yield from check_keys_file(settings.auth.keys_file)
     if limits.store_url is not None:
         yield from check_store("limits.store_url", limits.store_url.get_secret_value())
     if files.path is not None:
         yield from check_folder("files.path", files.path)
+
+
+def check_keys_file(path: Path) -> Iterator[Finding]:
+    try:
+        count = check_file(path)
+    except ConfigError as problem:
+        yield failure("auth.keys_file", str(problem), TO_DO)
+        return
+    if count:
+        yield ok("auth.keys_file", f"{path}, keys: {count}")
+    else:
+        yield warning("auth.keys_file", f"{path} holds no key: nobody is let in", TO_DO)

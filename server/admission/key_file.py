@@ -26,6 +26,7 @@ from server.domain import PRIORITIES, TENANT, TENANT_RULE, KeyScope, Priority, T
 from server.errors import ConfigError
 from server.metrics import Metrics
 
+TO_DO = "make one with fovea keys new --file, or mount the Secret that holds it (auth.keys_file)"
 MOST_BYTES = 1024**2
 MOST_KEYS = 4096
 MOST_TENANTS = 4096
@@ -194,6 +195,11 @@ def parse_entry(value: Any, place: str) -> KnownKey:
         raise ConfigError(f"{place} holds something that is none of {', '.join(RULES)}") from None
 
 
+def check_file(path: Path) -> int:
+    """How many keys a gateway would find there. Raises ConfigError."""
+    return len(parse_keys(read_content(path), path))
+
+
 class KeyFile:
     """Keeps a ring at what the file says. A new file that is broken changes nothing but the log and a metric."""
 
@@ -211,7 +217,10 @@ class KeyFile:
 
     def load(self) -> None:
         """The first time: raises ConfigError where the file is missing or broken."""
-        content = read_content(self._path)
+        try:
+            content = read_content(self._path)
+        except ConfigError as problem:
+            raise ConfigError(f"{problem}: {TO_DO}") from problem
         self._accept(parse_document(content, self._path), content)
 
     async def start(self) -> None:

@@ -276,7 +276,7 @@ def make_probes(pool: EnginePool, scrape: Scrape, metrics_keys: KeyRing | None, 
         if drain.draining:
             raise Draining("This gateway is stopping.")
         if not pool.ready:
-            raise NoEngineReady("No engine is ready.")
+            raise NoEngineReady(pool.why_not_ready())
         return JSONResponse({"status": "ready"})
 
     async def expose(request: Request) -> Response:

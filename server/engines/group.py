@@ -1,6 +1,7 @@
 """Engines that are found in one way and serve alike: one of the settings' pools."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -35,6 +36,12 @@ class Group:
         if self.source.written is not None:
             return f"{self.name}-{self.source.written.index(url)}"
         return f"{self.name}-{number_of(url.partition('://')[2])}"
+
+    def described(self) -> str:
+        """How many engines are in which state, or that there are none."""
+        states = Counter(engine.state for engine in self.engines.values())
+        found = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        return f"{self.name}: {found or 'none found yet'}"
 
     def allowed(self, models: Mapping[str, Card]) -> dict[str, Card]:
         return {name: card for name, card in models.items() if self.allow is None or name in self.allow}

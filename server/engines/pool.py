@@ -21,6 +21,8 @@ from server.permit import Permit
 
 log = logging.getLogger("fovea.engines")
 
+MOST_TOLD = 8
+
 MakeClient = Callable[[str, str], EngineClient]
 
 
@@ -76,6 +78,10 @@ class EnginePool:
     @property
     def ready(self) -> bool:
         return any(engine.ready for group in self._groups for engine in group.engines.values())
+
+    def why_not_ready(self) -> str:
+        """A sentence, by pools and states; no address is in it, for anybody may read it."""
+        return f"No engine is ready: {'; '.join(group.described() for group in self._groups[:MOST_TOLD])}."
 
     def models(self) -> Mapping[str, int | None]:
         """Every model that some engine serves or served, aliases included, with its context length in tokens."""

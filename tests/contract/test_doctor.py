@@ -18,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from server.admission.new_key import hash_key
+from server.cli_doctor import check_keys_file
 from server.doctor.deployment import check_engine, check_gateway
 from server.doctor.finding import Finding, worst
 from server.doctor.stores import check_store
@@ -86,6 +88,22 @@ def test_nvml_is_read_as_it_answers_and_a_driver_that_does_not_is_said(tmp_path:
     write_scene(tmp_path, {**SCENE, "init": NO_DRIVER})
     with pytest.raises(NoNvml, match="does not answer"):
         read_driver(library)
+
+
+@pytest.mark.parametrize(
+    ("content", "verdict", "says"),
+    [
+        (None, "failure", "No such file"),
+        ("keys: [{hash: SECRET}]", "failure", "keys[0]"),
+        ("keys: []", "warning", "holds no key"),
+        (f"keys: [{{hash: '{hash_key('k')}', tenant: t, scopes: [inference]}}]", "ok", "keys: 1"),
+    ],
+)
+def test_a_keys_file_that_is_broken_is_found(tmp_path: Path, content: str | None, verdict: str, says: str) -> None:
+    if content is not None:
+        (tmp_path / "keys.yaml").write_text(content)
+    (found,) = check_keys_file(tmp_path / "keys.yaml")
+    assert (found.verdict, says in found.told, "SECRET" in found.told) == (verdict, True, False), found
 
 
 def test_a_store_that_is_there_and_one_that_is_gone(valkey: Valkey) -> None:

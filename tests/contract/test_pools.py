@@ -56,6 +56,34 @@ def test_an_engine_that_is_dead_at_the_start_keeps_nobody_waiting() -> None:
             assert not ready(url, "engine-0")
 
 
+def test_engines_may_come_later_than_their_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Kubernetes: a headless service without endpoints has no address."""
+    records: list[str] = []
+
+    async def look_up(host: str, port: int) -> list[str]:
+        if not records:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return records
+
+    monkeypatch.setattr(dns, "look_up", look_up)
+    with serving(FakeEngine().app) as engine:
+        port = engine.rpartition(":")[2]
+        pools = [
+            {"name": "main", "dns": f"http://engines.svc:{port}"},
+            {"name": "new", "urls": ["http://127.0.0.1:9"]},
+        ]
+        with gateway(wait=False, engines={**QUICK, "pools": pools}) as url:
+            assert httpx2.get(f"{url}/health/live").status_code == 200
+            wait_until(lambda: "1 unreachable" in httpx2.get(f"{url}/health/ready").text)
+            answer = httpx2.get(f"{url}/health/ready")
+            assert (answer.status_code, outcome(answer)) == (503, "no_engine_ready")
+            told = "No engine is ready: main: none found yet; new: 1 unreachable."
+            assert answer.json()["error"]["message"] == told
+            records.append("127.0.0.1")
+            wait_until(lambda: httpx2.get(f"{url}/health/ready").status_code == 200)
+            assert outcome(ask(url)) == 200
+
+
 def test_an_engine_that_hangs_holds_up_the_looks_at_no_other() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -1,9 +1,10 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from server.engine.launch import make_command, make_environ
-from server.engine.trace_options import DEFAULTS, FLAG, HEADERS, TraceOptions, environ_of
+from server.engine.trace_options import CERTIFICATE, DEFAULTS, FLAG, HEADERS, TraceOptions, environ_of
 from tests.unit.engine.test_launch import CPU, launch, value_of
 
 URL = "http://127.0.0.1:4318/v1/traces"
@@ -41,3 +42,14 @@ def test_opentelemetry_reads_the_headers_as_they_were() -> None:
     env = pytest.importorskip("opentelemetry.util.re")
     options = TraceOptions(URL, {"authorization": "Bearer a,b=c"})
     assert env.parse_env_headers(environ_of(options)[HEADERS], liberal=True) == dict(options.headers)
+
+
+def test_the_receivers_certificates_are_handed_on() -> None:
+    made = make_environ({}, CPU, replace(launch(), traces=TraceOptions(URL, ca_file=Path("/etc/ca.pem"))))
+    assert made[CERTIFICATE] == "/etc/ca.pem"
+    assert CERTIFICATE not in environ_of(TraceOptions(URL))
+
+
+def test_opentelemetrys_exporter_reads_them_where_we_put_them() -> None:
+    variables = pytest.importorskip("opentelemetry.sdk.environment_variables")
+    assert variables.OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE == CERTIFICATE
