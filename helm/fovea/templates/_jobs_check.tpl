@@ -33,6 +33,9 @@
 {{- if and (or $source.pool $source.store) (not .pool.quantize.enabled) -}}
 {{- fail (printf "%s: source.%s says what is quantized, and quantize.enabled is false: to serve a folder of the model store, name it in model.path." $who (keys $source | first)) -}}
 {{- end -}}
+{{- if and $source.image (not .pool.quantize.enabled) .root.Values.gateway.mountModelStore (not .pool.model.preprocessorConfig) -}}
+{{- fail (printf "%s: source.image lies in the engines' image, where gateway.mountModelStore finds nothing: say model.preprocessorConfig." $who) -}}
+{{- end -}}
 {{- if $source.pool -}}
 {{- $other := dict -}}
 {{- range .pools -}}{{- if eq .name $source.pool -}}{{- $other = . -}}{{- end -}}{{- end -}}
