@@ -1,15 +1,15 @@
 """Both Helms read the chart and make the same of it; what `make chart` writes is as it would write it now."""
 
+import re
+import shlex
 import shutil
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from helm.template import CHART, HELMS, ROOT, run_helm
-from helm.write import copies, made, surplus
+from helm.template import CHART, HELMS, ROOT, objects, run_helm
+from helm.write import EXAMPLE_OPTIONS, EXAMPLES, copies, made, main, surplus
 from tests.chart.rendering import NEWEST, cases, options, program, rendered, rendered_text
 
 pytestmark = pytest.mark.usefixtures("helms")
@@ -50,6 +50,18 @@ def test_both_helms_make_the_same_objects(case: str) -> None:
     assert list(old) == list(new)
 
 
+def test_the_readmes_install_line_renders_the_example() -> None:
+    (line,) = re.findall(r"^helm install (fovea .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    name, chart, *told = shlex.split(line)
+    assert (name, chart) == ("fovea", "helm/fovea")
+    only_when_installing = {"--wait", "--create-namespace"}
+    assert only_when_installing <= set(told)
+    asked = [word for word in told if word not in only_when_installing]
+    # Nothing is added but the Kubernetes that examples are for.
+    rendered = run_helm(program(NEWEST), "template", name, chart, *asked, *EXAMPLE_OPTIONS[-2:])
+    assert objects(rendered) == objects((EXAMPLES / "h100-x1.yaml").read_text())
+
+
 def test_every_template_makes_something_in_some_case() -> None:
     shown = "".join(rendered_text(NEWEST, case) for case in cases())
     templates = {str(path.relative_to(CHART.parent)) for path in (CHART / "templates").rglob("*.yaml")}
@@ -78,6 +90,5 @@ def test_a_package_holds_every_file_and_no_junk(helm: str, tmp_path: Path) -> No
     assert held == files
 
 
-def test_make_chart_writes_nothing_where_nothing_changed() -> None:
-    done = subprocess.run([sys.executable, "-m", "helm.write"], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+def test_make_chart_writes_nothing_where_nothing_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (main(), capsys.readouterr().out) == (0, "")
