@@ -17,11 +17,13 @@ from server.api.own_host import OwnHost
 from server.settings import Settings
 from server.trial import QUESTION, draw_square
 from tests.chart.rendering import NEWEST, OWN, refusal, rendered
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("helms")
 NGINX = "nginx.ingress.kubernetes.io/"
 # Their own defaults: upstream-keepalive-timeout, forwardingTimeouts.idleConnTimeout.
 INGRESS_NGINX_KEEPS_S, TRAEFIK_KEEPS_S = 60, 90
+GUIDE = ROOT / "docs" / "guides" / "behind-a-proxy.md"
 EDGE = OWN / "edge.yaml"
 TOLD_DEFAULT = re.compile(r'"section" "(\w+)" "name" "(\w+)" "default" ("[^"]*"|\d+)')
 
@@ -100,6 +102,19 @@ def test_nginx_holds_nothing_back_and_keeps_no_picture_on_its_disk() -> None:
     told = nginx(edge())
     assert told["proxy-buffering"] == told["proxy-request-buffering"] == "off"
     assert told["proxy-max-temp-file-size"] == "0"
+
+
+def test_annotations_are_the_directives_that_the_guide_has_a_real_nginx_run() -> None:
+    """tests/contract/test_behind_nginx.py sends pictures and streams through these."""
+    block = re.search(r"location /v1/ \{(.*?)\n  \}", GUIDE.read_text(), re.DOTALL)
+    assert block is not None
+    directives = dict(re.findall(r"^\s*(\w+) ([^;]+);", block[1], re.MULTILINE))
+    told = nginx(edge('files={"path": "/tmp/files", "s3_bucket": "b"}'))  # the guide's lets files through, too
+    assert directives["client_max_body_size"] == told["proxy-body-size"]
+    for name in ("connect", "send", "read"):
+        assert directives[f"proxy_{name}_timeout"] == f"{told[f'proxy-{name}-timeout']}s"
+    for name in ("request-buffering", "buffering", "http-version", "next-upstream", "next-upstream-tries"):
+        assert directives[f"proxy_{name.replace('-', '_')}"] == told[f"proxy-{name}"]
 
 
 @pytest.mark.parametrize(
