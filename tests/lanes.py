@@ -20,6 +20,8 @@ OWN_ENGINES = (
     "tests/e2e/test_shared_embeddings.py",
 )
 GATEWAYS = ("tests/contract/", "tests/hostile/")
+# What they need may still be compiling in the background.
+LAST = "tests/chart/plane/"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,6 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if wanted == lane_of(item)]
+    items.sort(key=lambda item: item.nodeid.startswith(LAST))
 
 
 def lane_of(item: pytest.Item) -> str:

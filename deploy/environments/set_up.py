@@ -102,6 +102,10 @@ PROGRAMS = {
     ),
     "nginx": Program("usr/sbin/nginx", ("nginx",), "tests: behind nginx; benchmark"),
 }
+# Compiled here, which takes minutes: begun before everything else, and done in the background unless it is named.
+BUILT = {
+    "control-plane": "tests of the chart: Kubernetes' API server, controllers and scheduler, from Debian's source"
+}
 
 
 class SetUpError(Exception):
@@ -111,19 +115,24 @@ class SetUpError(Exception):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     things: dict[str, Environment | Program] = {**ENVIRONMENTS, **PROGRAMS}
-    choices = "\n".join(f"{name}: {thing.purpose}" for name, thing in things.items())
+    purposes = {**{name: thing.purpose for name, thing in things.items()}, **BUILT}
+    choices = "\n".join(f"{name}: {purpose}" for name, purpose in purposes.items())
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all but the benchmark's by default\n{choices}")
     parser.add_argument("--unpinned", action="store_true", help="ignore the constraints (to renew them)")
     args = parser.parse_args()
     try:
-        unknown = set(args.names) - things.keys()
+        unknown = set(args.names) - purposes.keys()
         if unknown:
-            raise SetUpError(f"no environment is called {', '.join(sorted(unknown))}: {', '.join(things)}")
+            raise SetUpError(f"no environment is called {', '.join(sorted(unknown))}: {', '.join(purposes)}")
         if VENVS.is_symlink():
             print(f"set-up: {VENVS.name} is a link: the environments are another checkout's and are left alone")
             return 0
+        if not args.names:
+            build_control_plane("--behind")
         for name in args.names or [name for name, thing in things.items() if not thing.named]:
-            if name in PROGRAMS:
+            if name in BUILT:
+                build_control_plane()
+            elif name in PROGRAMS:
                 ensure_program(name)
             else:
                 ensure_or_skip(name, pinned=not args.unpinned)
@@ -131,6 +140,12 @@ def main() -> int:
         print(f"set-up: {problem}", file=sys.stderr)
         return 1
     return 0
+
+
+def build_control_plane(*options: str) -> None:
+    command = [sys.executable, "-m", "deploy.control_plane.build", *options]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise SetUpError("the control plane cannot be built (the lines above say why).")
 
 
 def ensure_or_skip(name: str, pinned: bool) -> None:

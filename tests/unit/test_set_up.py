@@ -152,14 +152,20 @@ def test_a_peer_of_the_benchmark_is_made_only_when_it_is_named(
     monkeypatch.setattr(set_up, "VENVS", tmp_path)
     monkeypatch.setattr(set_up, "ensure", lambda name, pinned: made.append(name))
     monkeypatch.setattr(set_up, "ensure_program", made.append)
+    monkeypatch.setattr(set_up, "build_control_plane", lambda *options: made.append(" ".join(options)))
     monkeypatch.setattr(sys, "argv", ["set_up.py"])
     assert set_up.main() == 0
+    assert made[0] == "--behind"
     assert {"gateway", "engine", "docker-registry"} <= set(made)
     assert not {name for name in made if name.startswith("peer-")}
     made.clear()
     monkeypatch.setattr(sys, "argv", ["set_up.py", "peer-smg", "nginx"])
     assert set_up.main() == 0
     assert made == ["peer-smg", "nginx"]
+    made.clear()
+    monkeypatch.setattr(sys, "argv", ["set_up.py", "control-plane"])
+    assert set_up.main() == 0
+    assert made == [""]
 
 
 def test_a_peer_that_cannot_be_had_is_said_and_the_rest_goes_on(
