@@ -3,19 +3,26 @@
 import os
 from pathlib import Path
 
+from tests.chart.release import only, steps
+from tests.chart.rendering import NEWEST, rendered
 from tests.images.containers import inspect, mounted, podman
 
 USER = 10001
 
 
-def test_it_quantizes_and_proves_the_bundled_model(quantizer: str, tmp_path: Path) -> None:
+def test_it_quantizes_and_proves_the_bundled_model_as_the_charts_job_tells_it(
+    quantizer: str, tmp_path: Path
+) -> None:
     os.chown(tmp_path, USER, USER)
     restricted = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
     told = ("--network", "none", "--volume", f"{tmp_path}:/models")
-    run = podman("run", "--rm", *restricted, *told, quantizer, "run", "/opt/fovea-demo", "/models/fp8")
-    assert "weights:" in run.stdout + run.stderr
-    assert (tmp_path / "fp8" / "model.safetensors").stat().st_uid == USER
-    podman("run", "--rm", *restricted, *told, quantizer, "verify", "/opt/fovea-demo", "/models/fp8")
+    for step in steps(only(rendered(NEWEST, "cpu-demo"), "Job", "quantize")):
+        instead = ("--entrypoint", *step["command"]) if "command" in step else ()
+        run = podman("run", "--rm", *restricted, *told, *instead, quantizer, *step["args"])
+        assert run.stdout, step["name"]
+    made = tmp_path / "fovea-demo-fp8"
+    assert (made / "model.safetensors").stat().st_uid == USER
+    assert (made / "fovea-report.json").exists()
 
 
 def test_it_has_neither_shell_nor_torch(quantizer: str) -> None:
