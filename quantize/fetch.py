@@ -78,6 +78,7 @@ def fetch(origin: Origin, file: SourceFile, part: Path, tally: Tally) -> str:
                     if have > file.size:
                         raise PullFailed(f"{file.name} of {origin.where} is longer than was said: it was replaced")
                     stream.write(chunk)
+                    stream.flush()  # so that it is there, however this ends
                     digest.update(chunk)
                     tally.add(len(chunk))
                     failures = 0
@@ -90,7 +91,6 @@ def fetch(origin: Origin, file: SourceFile, part: Path, tally: Tally) -> str:
                     raise PullFailed(f"{origin.where} cannot be read ({reason}): the same command goes on here")
                 if tally.stop.wait(FIRST_WAIT_S * 2 ** (failures - 1)):
                     raise Stopped
-        stream.flush()
         os.fsync(stream.fileno())
     return str(digest.hexdigest())
 

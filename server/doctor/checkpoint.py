@@ -5,6 +5,7 @@ from pathlib import Path
 
 from server.doctor.finding import Finding, failure, ok, warning
 from server.doctor.machine import show_bytes
+from server.engine.checkpoint_policy import Refusal, Waiting, check_belongs
 from server.engine.encoder_cache.checkpoint import NoFingerprint
 from server.engine.launch import LaunchError, check_model
 from server.engine.metrics.checkpoint import (
@@ -40,6 +41,13 @@ def check_checkpoint(model: str) -> Iterator[Finding]:
         return
     size = show_bytes(sum(tensor.size for tensor in tensors))
     yield ok("checkpoint", f"{folder}: {size} of weights, quantization {quantization_of(folder)}")
+    try:
+        promised = section(section(read_report(folder), "quantize"), "bytes").get("after")
+        if kind_of(read_report(folder)) != "none":
+            check_belongs(folder, tensors, promised, "gated")
+    except (Refusal, Waiting) as problem:
+        yield failure("checkpoint's report", str(problem), "no engine starts with it under --require-report")
+        return
     yield from check_report(folder)
 
 

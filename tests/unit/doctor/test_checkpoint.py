@@ -7,6 +7,7 @@ import pytest
 from server.doctor.checkpoint import check_checkpoint, check_report
 from server.doctor.finding import Verdict
 from server.engine.metrics.checkpoint import REPORT
+from tests.unit.engine.test_checkpoint_policy import GREEN, PROVED, write
 
 DEMO = Path(__file__).parents[3] / "demo" / "model"
 QUANTIZED = {"quantization_config": {"quant_method": "compressed-tensors"}}
@@ -54,3 +55,11 @@ def test_a_report_says_whether_what_the_model_sees_was_measured(
         (tmp_path / REPORT).write_text(json.dumps(report))
     (found,) = check_report(tmp_path)
     assert found.verdict == verdict
+
+
+def test_a_report_of_other_files_is_a_failure(tmp_path: Path) -> None:
+    folder = write(tmp_path / "c", {"quantize": PROVED, "sight": GREEN})
+    assert [found.verdict for found in check_checkpoint(str(folder))] == ["ok", "ok"]
+    (folder / "tokenizer.json").write_text("another")
+    found = list(check_checkpoint(str(folder)))[-1]
+    assert (found.verdict, "is not the file that SHA256SUMS describes" in found.told) == ("failure", True)
