@@ -41,7 +41,7 @@ def missing() -> str:
 
 def settings_in(folder: Path) -> dict[str, str]:
     """Environment variables under which buildah and podman keep all that is theirs in `folder`."""
-    (folder / "tmp").mkdir()
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
     (folder / "storage.conf").write_text(STORAGE.format(folder))
     (folder / "containers.conf").write_text(CONTAINERS.format(folder))
     (folder / "registries.conf").write_text("unqualified-search-registries = []\n")
@@ -61,8 +61,13 @@ def podman(*arguments: str, fails: bool = False) -> subprocess.CompletedProcess[
     return done
 
 
+def exists(image: str) -> bool:
+    return podman("image", "exists", image, fails=True).returncode == 0
+
+
 def inspect(kind: str, name: str) -> Any:
-    return json.loads(podman(kind, "inspect", name).stdout)[0]
+    told = json.loads(podman(kind, "inspect", name).stdout)
+    return told[0] if isinstance(told, list) else told  # of a pod podman 4.3 tells no list
 
 
 def import_base() -> None:
@@ -77,6 +82,8 @@ def import_base() -> None:
         subprocess.run(["tar", "--create", "--file", str(made), "--directory", str(root), "."], check=True)
         shutil.rmtree(root)
         os.replace(made, CACHE)
+    if exists(BASE):
+        return
     podman("import", "--quiet", "--change", "ENV PATH=/usr/local/bin:/usr/bin:/bin", str(CACHE), BASE)
 
 
@@ -92,6 +99,7 @@ def mounted(image: str) -> Iterator[Path]:
 
 def remove_pods() -> None:
     podman("pod", "rm", "--all", "--force", "--time", "0", fails=True)
+    podman("volume", "rm", "--all", "--force", fails=True)
 
 
 def remove_all(folder: Path) -> None:
