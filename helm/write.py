@@ -1,4 +1,4 @@
-"""`make chart`: writes what of the chart is made of something else: its README, rendered examples, copies of files.
+"""`make chart`: writes what of the chart is made of something else: README, schema texts, examples, copies.
 
 A chart can hold nothing that lies outside its folder, so what it shows of deploy/ is copied.
 """
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from helm.readme import make_readme
-from helm.template import CHART, HELMS, PRESETS, ROOT, find_helm, preset_names, render
+from helm.schema import make_schema
+from helm.template import CHART, HELMS, PRESETS, ROOT, HelmError, find_helm, preset_names, render
 
 EXAMPLES = ROOT / "helm" / "examples"
 # What is shown must not change with Helm's release: the newest Kubernetes that all supported Helms know as theirs.
@@ -28,7 +29,11 @@ def main() -> int:
         return 1
     for path, text in copies():
         write(path, text)
-    wanted = dict(made(helm))
+    try:
+        wanted = dict(made(helm))
+    except (ValueError, HelmError) as problem:
+        print(f"make chart: {problem}", file=sys.stderr)
+        return 1
     for path, text in wanted.items():
         write(path, text)
     for path in surplus({*wanted, *dict(copies())}):
@@ -39,6 +44,7 @@ def main() -> int:
 
 def made(helm: Path) -> Iterator[tuple[Path, str]]:
     """Files with what should be in them; `copies` have to be in place before."""
+    yield CHART / "values.schema.json", make_schema(CHART)
     yield CHART / "README.md", make_readme(CHART)
     for name in preset_names():
         yield EXAMPLES / f"{name}.yaml", example(helm, name)

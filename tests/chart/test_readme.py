@@ -1,10 +1,12 @@
 """The chart's README says what values.yaml says, and a key that nobody described stops it."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from helm.readme import Documented, headline, make_readme
+from helm.schema import make_schema
 
 VALUES = """\
 # What the file is about.
@@ -73,3 +75,27 @@ def test_a_map_that_is_one_value_needs_one_comment() -> None:
 
 def test_a_presets_headline_ends_where_its_first_paragraph_does(tmp_path: Path) -> None:
     assert headline(chart(tmp_path) / "presets" / "small.yaml") == "One small node."
+
+
+def test_a_schema_tells_what_comments_do_and_shared_definitions_all_of_them(tmp_path: Path) -> None:
+    chart(tmp_path, "a:\n  # -- One.\n  on: true\nb:\n  # -- Other.\n  on: true\n# -- Its own.\nc: {}\n")
+    switch = {"properties": {"on": {"type": "boolean", "description": "stale"}}}
+    pool = {"properties": {"weight": {"type": "number"}}}
+    schema = {
+        "properties": {
+            "a": {"$ref": "#/$defs/switch"},
+            "b": {"$ref": "#/$defs/switch"},
+            "c": {"description": "old"},
+        },
+        "$defs": {"switch": switch, "pool": pool, "poolDefaults": pool},
+    }
+    (tmp_path / "values.schema.json").write_text(json.dumps(schema))
+    made = json.loads(make_schema(tmp_path))
+    assert made["$defs"]["switch"]["properties"]["on"]["description"] == "One. / Other."
+    assert made["properties"]["c"]["description"] == "Its own."
+    assert made["$defs"]["pool"]["properties"]["weight"] == {"type": "number", "description": "Its share."}
+
+
+def test_a_comment_about_a_key_that_the_schema_lacks_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"values\.schema\.json has no registry, which a comment"):
+        make_schema(chart(tmp_path))

@@ -216,3 +216,25 @@ def test_the_charts_own_values_satisfy_the_schema(file: str) -> None:
     if file == "pool-defaults.yaml":
         values["model"]["name"] = "a"
     assert list(jsonschema.Draft7Validator(wanted).iter_errors(values)) == []
+
+
+# What Kubernetes, or whose kind it is, describes.
+DESCRIBED_BY_OTHERS = re.compile(
+    r".*\.(env|envFrom|pullSecrets|gatewayFrom|engineFrom|metricsFrom|to|gatewayEgress|engineEgress|jobsEgress|tls"
+    r"|parentRefs)\.0\..*|.*\.strategy\..*"
+)
+
+
+def leaves(node: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    shape = resolved(node, SCHEMA)
+    for name, child in shape.get("properties", {}).items():
+        yield from leaves(child, f"{path}.{name}")
+    if "items" in shape:
+        yield from leaves(shape["items"], f"{path}.0")
+    elif "properties" not in shape and not path.endswith(".0"):
+        yield path, {**shape, **node}
+
+
+def test_every_value_has_a_description() -> None:
+    bare = [path for path, node in leaves(SCHEMA, "") if not node.get("description")]
+    assert [path for path in bare if not DESCRIBED_BY_OTHERS.fullmatch(path)] == []
