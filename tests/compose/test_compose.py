@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 
+from deploy.images.build import IMAGES
 from server.cli import SPARE_STOP_S as SPARE_OF_GATEWAYS
 from server.engine.launch import DRAIN_S, GRACE_S, ORPHANS_S, SPARE_STOP_S
 from server.settings import Settings
@@ -100,6 +101,7 @@ def test_an_image_is_pinned_and_names_no_registry(name: str) -> None:
     assert found is not None, image
     ours = image.startswith("fovea-")
     assert ours == (name in OURS)
+    assert not ours or found[0].partition(":")[0].removeprefix("fovea-") in IMAGES, "what `make images` builds"
     assert ours or found[3] or image in BY_TAG_ALONE
 
 
