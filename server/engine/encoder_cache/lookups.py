@@ -171,12 +171,14 @@ class Lookups:
             return self._still_looking(looking, now)
         if self._absent.get(key, 0.0) > now:
             return "absent"
+        # Before anybody can read it: the threads ask without the lock whether it is wanted.
+        self._looking[key] = Looking(now + self._wait_s)
         if not self._pass_on(key, 0):
+            del self._looking[key]
             self._figures.refused += 1
             self._remember_absent(key)
             return "absent"
         self._absent.pop(key, None)
-        self._looking[key] = Looking(now + self._wait_s)
         self._figures.begun += 1
         return "looking"
 

@@ -37,6 +37,21 @@ def test_what_a_tier_has_is_held_and_read_where_it_lies(arena: Arena) -> None:
     assert lookups.close()
 
 
+def test_a_thread_that_reads_at_once_finds_it_wanted(arena: Arena, clock: Clock) -> None:
+    tier = MemoryTier(embedding("a"))
+    lookups = stepped(arena, clock, tier)
+    reading = lookups._readings[0]
+    wanted: list[bool] = []
+
+    def submit(key: str) -> bool:
+        wanted.append(reading._is_wanted(key))  # what the thread would ask, quicker than who submits goes on
+        return True
+
+    reading.submit = submit  # type: ignore[method-assign]
+    assert lookups.look(KEY) == "looking"
+    assert wanted == [True]
+
+
 def test_a_hundred_threads_that_ask_for_one_picture_make_one_lookup(arena: Arena) -> None:
     tier = MemoryTier(embedding("a"))
     tier.open.clear()
