@@ -50,6 +50,18 @@ def rendered(helm: str, case: str) -> tuple[Manifest, ...]:
     return tuple(objects(rendered_text(helm, case)))
 
 
+LONG_RELEASE = ("a" * 44 + "-release9", "--namespace", "n" * 63)
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+@cache
+def rendered_with_long_names(case: str) -> tuple[Manifest, ...]:
+    """Of a release whose name is as long as Helm lets it be, all images by digest out of a registry."""
+    set_ = [f"{part}.image.digest={DIGEST}" for part in ("gateway", "engine", "quantize")]
+    set_.append("image.registry=registry.example.com/fovea")
+    return tuple(objects(render(program(NEWEST), *options(case), "--set", ",".join(set_), release=LONG_RELEASE)))
+
+
 def refusal(helm: str, values: Path | None, *more: str) -> str:
     """What Helm says where it must refuse."""
     try:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from helm.template import Manifest, objects, render
+from helm.template import Manifest
 from tests.chart.kubernetes_schemas import CUSTOM_KINDS, VERSIONS, kind_of, mistakes, named
-from tests.chart.rendering import NEWEST, cases, options, pod_specs, program, rendered
+from tests.chart.rendering import NEWEST, cases, pod_specs, rendered, rendered_with_long_names
 
 pytestmark = pytest.mark.usefixtures("helms")
 LABELS = {
@@ -186,8 +186,7 @@ def test_no_secret_is_made_or_told(case: str) -> None:
 @pytest.mark.parametrize("case", cases())
 def test_names_fit_whatever_the_release_is_called(case: str) -> None:
     """Helm lets releases have names of 53 characters; those of Services and labels end at 63."""
-    release = ("a" * 44 + "-release9", "--namespace", "n" * 63)
-    for manifest in objects(render(program(NEWEST), *options(case), release=release)):
+    for manifest in rendered_with_long_names(case):
         name = manifest["metadata"]["name"]
         assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name), name
         assert all(len(label) <= 63 for label in all_labels(manifest)), named(manifest)

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from helm.template import Manifest, objects, render
+from helm.template import Manifest
 from tests.chart.pod_security import containers, violations
-from tests.chart.rendering import NEWEST, cases, options, pod_specs, program, rendered
+from tests.chart.rendering import DIGEST, NEWEST, cases, pod_specs, rendered, rendered_with_long_names
 
 pytestmark = pytest.mark.usefixtures("helms")
-DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
 def pods(case: str) -> Iterator[tuple[str, Manifest]]:
@@ -85,11 +84,9 @@ def test_every_image_is_of_one_version(case: str) -> None:
 
 @pytest.mark.parametrize("case", cases())
 def test_a_digest_is_what_is_pulled(case: str) -> None:
-    digests = ",".join(f"{part}.image.digest={DIGEST}" for part in ("gateway", "engine", "quantize"))
-    set_ = ("--set", f"{digests},image.registry=registry.example.com/fovea")
     images = [
         container["image"]
-        for manifest in objects(render(program(NEWEST), *options(case), *set_))
+        for manifest in rendered_with_long_names(case)
         for _, spec in pod_specs(manifest)
         for container in containers(spec)
     ]
