@@ -6,6 +6,7 @@ built, too, and the bundled model answers about the demonstration's pictures.
 
 import json
 import os
+import shutil
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -84,9 +85,11 @@ def engine(cluster: Cluster, quantized_in_a_pod: str) -> Iterator[str]:
             yield cluster.gateway
         return
     built("engine-cpu")
-    pod = pod_of(of_kind(cluster.objects, "Deployment", "engine"), {})
+    memory = Path("/dev/shm") / f"fovea-{os.getpid()}"
+    pod = pod_of(of_kind(cluster.objects, "Deployment", "engine"), {}, memory)
     cluster.play(pod)
     yield address_of(pod["metadata"]["name"], cluster.network)
+    shutil.rmtree(memory, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,7 @@ def answering(cluster: Cluster, engine: str) -> str:
     deadline = time.monotonic() + START_S
     while not ready(f"{url}/health/ready"):
         assert time.monotonic() < deadline, logs(name)
+        assert inspect("container", f"{name}-gateway")["State"]["Status"] in ("created", "running"), logs(name)
         time.sleep(0.5)
     return url
 

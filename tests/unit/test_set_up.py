@@ -179,3 +179,20 @@ def test_a_peer_that_cannot_be_had_is_said_and_the_rest_goes_on(
     assert capsys.readouterr().out == "set-up: SKIPPED: peer-smg (benchmark: smg): there is no index\n"
     with pytest.raises(set_up.SetUpError):
         set_up.ensure_or_skip("gateway", pinned=True)
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_what_has_to_be_installed_is_installed_by_root_alone(
+    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: bool
+) -> None:
+    program = set_up.Program("usr/bin/no-such-thing", ("one", "other"), "a test", installed=True)
+    monkeypatch.setattr(set_up, "PROGRAMS", {"no-such-thing": program})
+    monkeypatch.setattr(set_up.os, "geteuid", lambda: 0 if root else 1000)
+    monkeypatch.setattr(set_up.shutil, "which", lambda name: f"/usr/bin/{name}" if name == "apt-get" else None)
+    asked: list[str] = []
+    monkeypatch.setattr(set_up, "quiet", lambda command, _: asked.extend(command) or True)
+    set_up.ensure_program("no-such-thing")
+    said = capsys.readouterr().out
+    assert ("one" in asked and "other" in asked) is root
+    assert ("no-such-thing: installed" in said) is root
+    assert ("SKIPPED: no-such-thing (a test): as root: apt-get install one other" in said) is not root
