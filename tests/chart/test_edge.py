@@ -305,6 +305,7 @@ def test_the_notes_ask_about_a_picture_with_the_callers_key() -> None:
     assert "curl https://fovea.example.com/v1/chat/completions" in told
     assert '--header "authorization: Bearer $FOVEA_API_KEY"' in told
     assert "no keys are asked for" not in told
+    assert "name it in test.keySecret.name" not in told  # there is one
     body = json.loads(re.search(r"--data '(.*?)'", told, re.DOTALL)[1])  # type: ignore[index]
     assert body["model"] == "vision"
     picture, question = body["messages"][0]["content"]
@@ -327,6 +328,10 @@ def test_the_notes_warn_where_no_keys_are_asked_for_and_say_how_to_get_there() -
     assert "port-forward service/fovea-gateway 8080:80" in told
     assert "curl http://127.0.0.1:8080/v1/chat/completions" in told
     assert "authorization" not in told
+
+
+def test_the_notes_say_that_helm_test_needs_a_key_of_its_own() -> None:
+    assert "name it in test.keySecret.name" in notes("--values", str(EDGE), "--set", "test.keySecret.name=")
 
 
 def test_helm_test_asks_the_gateway_about_a_picture() -> None:
