@@ -40,7 +40,8 @@ def evaluate(
     {"image": "a.jpg", "question": "...", "answer": "...", "kind": "text", "skill": "invoices"}; kinds are text,
     number, choice (with "choices"), point and box (with "box": [x1, y1, x2, y2], scaled to 0-1000).
 
-    Exit codes: 0 done, 2 usage, 7 lmms-eval failed, 8 an endpoint stopped answering (run again to go on).
+    Exit codes: 0 done, 2 usage, 7 lmms-eval failed, 8 an endpoint stopped answering (run again to go on),
+    19 an endpoint or its model is not there.
     """
     with one_line_errors():
         run, public_tasks = _evaluation()

@@ -2,7 +2,7 @@
 
 QuantizeError
 ├── UsageError                2  edit the command line
-│   └── EndpointAbsent        2  nothing answers there, or not yet with that model: start it, or wait for it
+│   └── EndpointAbsent       19  nothing answers there, or not yet with that model: start it, or wait for it
 ├── RecipeError               3  edit the recipe, the architecture map, or the gate's policy
 ├── UnsupportedCheckpoint     4  this folder cannot be quantized
 │   ├── UnsupportedArchitecture  9  no map says what its parts are: write one
@@ -31,7 +31,7 @@ class UsageError(QuantizeError):
 
 
 class EndpointAbsent(UsageError):
-    pass
+    exit_code = 19
 
 
 class RecipeError(QuantizeError):
