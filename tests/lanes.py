@@ -16,7 +16,6 @@ REAL = "vllm"
 OWN_ENGINES = (
     "tests/e2e/embedding_cache/",
     "tests/e2e/test_calibrated.py",
-    "tests/e2e/test_commands.py",
     "tests/e2e/test_shared_embeddings.py",
 )
 GATEWAYS = ("tests/contract/", "tests/hostile/")
