@@ -1,0 +1,103 @@
+"""How sure a figure of a run is: percentiles and means with 95 % intervals.
+
+Requests of one run are not independent: a queue that builds up delays one after another. So the bootstrap draws
+blocks of neighbours (circular block bootstrap, Politis and Romano 1992), of n^(1/3) requests each; drawing single
+requests would make intervals too narrow. What no interval of one run shows is how far a second run would differ.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+Z = 1.959963984540054  # of the normal distribution, for 95 %
+RESAMPLES = 1000
+MOST_DRAWN = 100_000_000  # values in all resamples together: large runs take fewer of them
+FEWEST_RESAMPLES = 200
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def percentile(values: Sequence[float] | Values, share: float) -> float:
+    """Nearest-rank percentile; `share` within 0..1. Raises ValueError on no values."""
+    if not len(values):
+        raise ValueError("no values")
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    return float(ordered[max(0, math.ceil(share * len(ordered)) - 1)])
+
+
+def block_length(count: int) -> int:
+    return max(1, math.ceil(math.pow(count, 1 / 3)))
+
+
+def resample_in_blocks(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Places of `count` values, drawn as blocks of neighbours; the last value's neighbour is the first."""
+    length = block_length(count)
+    starts = rng.integers(0, count, math.ceil(count / length))
+    return ((starts[:, None] + np.arange(length)) % count).ravel()[:count]
+
+
+def bootstrap(values: Values, figure: Callable[[Values], Values], seed: int = 0) -> tuple[Values, Values]:
+    """Lower and upper ends of the percentile intervals of `figure`'s values (one or several)."""
+    rng = np.random.default_rng(seed)
+    resamples = max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // len(values)))
+    drawn = np.array([figure(values[resample_in_blocks(len(values), rng)]) for _ in range(resamples)])
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    return low, high
+
+
+def estimate_percentiles(values: Sequence[float], shares: Sequence[float]) -> list[Estimate]:
+    """In the order of `shares`. Raises ValueError on no values."""
+    all_values = np.asarray(values, dtype=np.float64)
+
+    def figure(drawn: Values) -> Values:
+        ordered = np.sort(drawn)
+        return ordered[[max(0, math.ceil(share * len(ordered)) - 1) for share in shares]]
+
+    if not len(all_values):
+        raise ValueError("no values")
+    low, high = bootstrap(all_values, figure)
+    ends = zip(figure(all_values), low, high, strict=True)
+    return [Estimate(float(value), float(under), float(over)) for value, under, over in ends]
+
+
+def estimate_mean(values: Sequence[float]) -> Estimate:
+    """Raises ValueError on no values."""
+    if not len(values):
+        raise ValueError("no values")
+    all_values = np.asarray(values, dtype=np.float64)
+    low, high = bootstrap(all_values, lambda drawn: np.array([drawn.mean()]))
+    return Estimate(float(all_values.mean()), float(low[0]), float(high[0]))
+
+
+def wilson(hits: int, asked: int) -> tuple[float, float]:
+    """95 % Wilson score interval of a share (Wilson 1927)."""
+    if not asked:
+        return 0.0, 1.0
+    share, square = hits / asked, Z * Z
+    centre = share + square / (2 * asked)
+    half = Z * math.sqrt(share * (1 - share) / asked + square / (4 * asked * asked))
+    low, high = (centre - half) / (1 + square / asked), (centre + half) / (1 + square / asked)
+    return 0.0 if not hits else low, 1.0 if hits == asked else high
+
+
+def estimate_share(right: Sequence[bool]) -> Estimate:
+    """A share of requests: the wider of Wilson's interval, which stays honest at 0 and 100 %, and the block
+    bootstrap's, which knows that failures come in rows."""
+    hits = sum(right)
+    low, high = wilson(hits, len(right))
+    if not right:
+        return Estimate(0.0, low, high)
+    drawn = estimate_mean([float(one) for one in right])
+    return Estimate(hits / len(right), min(low, drawn.low), max(high, drawn.high))
