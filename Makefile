@@ -2,9 +2,10 @@
 PYTHON ?= python3
 GATEWAY := .venv/gateway/bin
 SET_UP := $(PYTHON) deploy/environments/set_up.py
+GPU_PYTHON ?= .venv/quantize/bin/python
 PROMETHEUS ?= http://127.0.0.1:9090
 
-.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-metrics bench-cache train observe docs dashboards screenshots chart images images-demo clean
+.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-metrics bench-cache bench-gpu train observe docs dashboards screenshots chart images images-demo clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -54,6 +55,10 @@ bench-metrics:  ## what counting adds to a request, and what a scrape takes: doc
 bench-cache:  ## time to first token with embeddings from each tier, beside stock vLLM: docs/benchmarks/embedding-cache.md
 	@$(SET_UP) gateway engine valkey
 	$(GATEWAY)/python -m loadtest.bench_embedding_cache
+
+bench-gpu:  ## on one GPU: FP8 beside BF16, pictures encoded or loaded: docs/benchmarks/gpu.md (SKIPPED without a GPU)
+	@$(SET_UP) quantize
+	$(GPU_PYTHON) -m loadtest.gpu && { [ ! -d build/gpu/figures ] || $(GPU_PYTHON) -m loadtest.gpu --page; }
 
 train: setup  ## train the bundled model anew into build/demo-model (2.3 hours on two cores; resumable)
 	.venv/quantize/bin/python -m demo.training.train build/demo-model

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from loadtest.qwen3_5_checkpoint import CONFIG
-from loadtest.qwen3_5_shapes import Shape, vision_shapes
+from loadtest.qwen3_5_checkpoint import make_vision_config
+from loadtest.qwen3_5_shapes import QWEN3_5_9B, Shape, vision_shapes
 
 VISUAL = "model.visual."
 NAME = "model.safetensors"
@@ -36,7 +36,9 @@ def write_checkpoint(base: Path, folder: Path, seed: int = 0) -> int:
     folder.mkdir(parents=True)
     config = json.loads((base / "config.json").read_text())
     width = config["text_config"]["hidden_size"]
-    config["vision_config"] = {**config["vision_config"], **CONFIG["vision_config"], "out_hidden_size": width}
+    config["vision_config"] = {
+        **config["vision_config"], **make_vision_config(QWEN3_5_9B), "out_hidden_size": width,
+    }  # fmt: skip
     config["vision_config"]["model_type"] = "qwen3_5_vision"
     text = config["text_config"]
     text |= {"num_hidden_layers": LAYERS, "layer_types": text["layer_types"][:LAYERS]}
