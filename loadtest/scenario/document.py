@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-BUNDLED = Path(__file__).parent.parent / "scenarios"
 Weight = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=100_000)]
 
@@ -54,7 +52,7 @@ class Bursts(Part):
 
 class Trace(Part):
     """What was once asked, at the times it was asked: a JSONL file of `at_s` and, where they are known, `tenant`,
-    `pictures` (numbers), `prompt_tokens` and `answer_tokens`. Lies beside the scenario, or anywhere by a full path."""
+    `pictures` (numbers), `prompt_tokens` and `answer_tokens`. Its path is from the scenario's folder."""
 
     kind: Literal["trace"]
     file: Path
@@ -190,27 +188,3 @@ class Scenario(Part):
         if len(own) == len(self.tenants):
             raise ValueError("every tenant has an arrival of its own: nobody is left for the scenario's")
         return self
-
-
-def read_scenario(name: str) -> tuple[Scenario, str]:
-    """A bundled scenario by its name, any other by its path; and its text. Raises ScenarioError."""
-    path = BUNDLED / f"{name}.yaml" if name in bundled_names() else Path(name)
-    try:
-        text = path.read_text()
-        scenario = Scenario.model_validate(yaml.safe_load(text))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        known = ", ".join(bundled_names())
-        why = f"is not readable YAML ({type(problem).__name__})"
-        raise ScenarioError(f"{name} {why}; the bundled scenarios are {known}") from problem
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ScenarioError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from problem
-    if isinstance(scenario.arrival, Trace):
-        beside = scenario.arrival.model_copy(update={"file": path.parent / scenario.arrival.file})
-        scenario = scenario.model_copy(update={"arrival": beside})
-    return scenario, text
-
-
-def bundled_names() -> list[str]:
-    return sorted(path.stem for path in BUNDLED.glob("*.yaml"))

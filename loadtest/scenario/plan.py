@@ -1,5 +1,5 @@
-"""A scenario and a seed become what will be asked and when: pure, and the same each time, so that two servers can be
-asked the very same."""
+"""A scenario and a seed become what will be asked and when: pure, and the same each time, so that two servers can
+be asked the very same."""
 
 import heapq
 import itertools

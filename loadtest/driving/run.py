@@ -1,0 +1,144 @@
+"""One run from a scenario to the folder that the report is made of (`loadtest.records`)."""
+
+import asyncio
+import itertools
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import aiohttp
+from yarl import URL
+
+from loadtest.driving.caller import Caller, Clock, Target
+from loadtest.driving.drive import Driver
+from loadtest.driving.gallery import Gallery
+from loadtest.driving.sampling import Sampler
+from loadtest.driving.served import read_version
+from loadtest.driving.this_machine import describe_machine
+from loadtest.records import METRICS_FILE, REQUESTS_FILE, RequestRecord, RunInfo, make_line, write_lines, write_run
+from loadtest.scenario.document import Scenario
+from loadtest.scenario.plan import PlannedConversation, make_plan
+
+# Less than servers keep idle connections (uvicorn: 5 s): a request never goes out on one that is being closed.
+KEEPALIVE_S = 3
+# Of a plan without end.
+FIRST_PLANNED = 2000
+
+
+class Progress(Protocol):
+    def drawn(self) -> None: ...
+
+    def begins(self, requests: int | None) -> None: ...
+
+    def ended(self, record: RequestRecord, under_way: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is run. `text` is the scenario's."""
+
+    scenario: Scenario
+    text: str
+    seed: int
+    target: Target
+    metrics: tuple[str, ...]
+    folder: Path
+
+
+class Ledger:
+    """Writes each request down as it ends, and remembers what the run's summary needs."""
+
+    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+        self._file = file
+        self._progress = progress
+        self.counts_from_s: float | None = None
+        self.ended_s = 0.0
+
+    def note(self, record: RequestRecord, under_way: int) -> None:
+        self._file.write(make_line(record))
+        self.ended_s = max(self.ended_s, record.ended_s)
+        if not record.warm_up:
+            earliest = record.due_s if self.counts_from_s is None else min(self.counts_from_s, record.due_s)
+            self.counts_from_s = earliest
+        self._progress.ended(record, under_way)
+
+
+async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> RunInfo:
+    """Interrupted (Ctrl-C), what has ended is kept and the run is as long as it was. Raises ScenarioError."""
+    wanted.folder.mkdir(parents=True, exist_ok=True)
+    scenario, seed = wanted.scenario, wanted.seed
+    await fill(gallery, scenario, seed, progress)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        server = await read_version(session, wanted.target.url)
+        began, clock = datetime.now(UTC), Clock()
+        sampler = Sampler(session, wanted.metrics, clock)
+        with (wanted.folder / REQUESTS_FILE).open("wb") as file:
+            ledger = Ledger(file, progress)
+            driver = Driver(scenario, Caller(session, wanted.target, clock), clock, ledger.note)
+            sampling = asyncio.create_task(sampler.run())
+            # What Ctrl-C does: the task is cancelled, and goes on to write down what it has.
+            with suppress(asyncio.CancelledError):
+                await driver.drive(make_plan(scenario, seed), gallery)
+            sampling.cancel()
+            await asyncio.wait([sampling])
+            await sampler.sample()
+    write_lines(wanted.folder / METRICS_FILE, sampler.samples)
+    info = describe_run(wanted, ledger, began, server)
+    write_run(wanted.folder, info)
+    return info
+
+
+async def fill(gallery: Gallery, scenario: Scenario, seed: int, progress: Progress) -> None:
+    """Reads the plan once, so that a trace that is wrong is told before anything is sent."""
+    endless = scenario.arrival.kind == "closed" and scenario.requests is None
+    plan = make_plan(scenario, seed)
+    planned = list(itertools.islice(plan, FIRST_PLANNED)) if endless else list(plan)
+    pictures = [picture for each in planned for turn in each.turns for picture in turn.pictures]
+    await gallery.fill(pictures, progress.drawn)
+    progress.begins(None if endless else count_requests(planned))
+
+
+def count_requests(plan: Sequence[PlannedConversation]) -> int:
+    return sum(len(each.turns) for each in plan)
+
+
+def describe_run(wanted: Wanted, ledger: Ledger, began: datetime, server: dict[str, str]) -> RunInfo:
+    slo = wanted.scenario.slo
+    return RunInfo(
+        scenario=wanted.scenario.name,
+        scenario_text=wanted.text,
+        seed=wanted.seed,
+        url=str(URL(wanted.target.url).with_user(None).with_query(None)),
+        model=wanted.target.model,
+        began_at=began.isoformat(timespec="seconds"),
+        counts_from_s=ledger.counts_from_s or 0.0,
+        ended_s=ledger.ended_s,
+        slo_ttft_ms=slo.ttft_ms,
+        slo_itl_ms=slo.itl_ms,
+        slo_e2e_ms=slo.e2e_ms,
+        fovea=own_version(),
+        command=as_run(sys.argv[1:]),
+        machine=describe_machine(),
+        server=server,
+    )
+
+
+def as_run(arguments: Sequence[str]) -> str:
+    """Without the password that an address may have."""
+    return re.sub(r"://[^/@\s]*@", "://", shlex.join(["fovea-loadtest", *arguments]))
+
+
+def own_version() -> str:
+    try:
+        return version("fovea")
+    except PackageNotFoundError:
+        return ""

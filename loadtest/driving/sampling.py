@@ -1,0 +1,61 @@
+"""What the gateway and its engines say of themselves while a load runs: their /metrics, once a second."""
+
+import asyncio
+from collections.abc import Sequence
+
+import aiohttp
+
+from loadtest.driving.caller import Clock
+from loadtest.records import MetricSample
+from loadtest.reporting.families import read_page
+
+PERIOD_S = 1.0
+TIMEOUT_S = 5
+MOST_SAMPLES = 4096
+MOST_PAGE_BYTES = 16 * 1024**2
+
+
+class Sampler:
+    """Holds at most MOST_SAMPLES: of a longer run every second round is let go, and the pace halves."""
+
+    def __init__(self, session: aiohttp.ClientSession, sources: Sequence[str], clock: Clock) -> None:
+        self._session = session
+        self._sources = sources
+        self._clock = clock
+        self._period_s = PERIOD_S
+        self._rounds: list[list[MetricSample]] = []
+        self.failed = 0
+
+    @property
+    def samples(self) -> list[MetricSample]:
+        return [sample for each in self._rounds for sample in each]
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while self._sources:
+            await self.sample()
+            await asyncio.sleep(self._period_s)
+
+    async def sample(self) -> None:
+        """One round; a page that cannot be read is missing from it."""
+        read = await asyncio.gather(*(self._read(source) for source in self._sources))
+        self._rounds.append([sample for sample in read if sample])
+        if len(self._rounds) * len(self._sources) > MOST_SAMPLES:
+            self._rounds = self._rounds[::2]  # the first stays: counters are told by what they grew
+            self._period_s *= 2
+
+    async def _read(self, source: str) -> MetricSample | None:
+        at_s = self._clock.now_s()
+        try:
+            async with asyncio.timeout(TIMEOUT_S), self._session.get(source) as response:
+                text = await response.content.read(MOST_PAGE_BYTES)
+                whole = response.status == 200
+                while whole and (more := await response.content.read(MOST_PAGE_BYTES)):
+                    text += more
+                    whole = len(text) <= MOST_PAGE_BYTES
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            whole = False
+        if not whole:
+            self.failed += 1
+            return None
+        return MetricSample(at_s, source, read_page(text.decode(errors="replace")))
