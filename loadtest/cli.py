@@ -1,17 +1,26 @@
 """`fovea-loadtest`: the command line of the load test."""
 
 import asyncio
-import json
+import os
 import sys
-import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from tqdm import tqdm
 
-from loadtest.drive import Load, drive
-from loadtest.report import as_table, summarize
+from loadtest.cli_compare import add_commands, read_assertions, refuse
+from loadtest.driving.caller import Target
+from loadtest.driving.gallery import Gallery, drawn_gallery, gallery_of_files
+from loadtest.driving.run import Wanted, drive_run
+from loadtest.driving.served import TargetError, find_model
+from loadtest.progress import Bars
+from loadtest.records import read_run
+from loadtest.reporting.publishing import publish
+from loadtest.scenario.document import Scenario, ScenarioError
+from loadtest.scenario.reading import bundled_names, read_scenario
+
+OUT = Path("build/loadtest")
 
 app = typer.Typer(
     help="Load any OpenAI-compatible endpoint with questions about pictures, and report what came back.",
@@ -19,47 +28,86 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-@app.callback()
-def load_test() -> None:
-    """Keeps `run` a named command while it is the only one."""
+add_commands(app)
 
 
 @app.command()
 def run(
+    scenario: Annotated[
+        str, typer.Argument(help="A bundled scenario (`fovea-loadtest scenarios`) or a YAML file.")
+    ],
     url: Annotated[str, typer.Option(help="Base URL, with /v1.")],
-    model: Annotated[str, typer.Option(help="Model to ask.")],
-    picture: Annotated[list[Path] | None, typer.Option(help="Picture to ask about; repeat for several.")] = None,
-    question: Annotated[str, typer.Option(help="What to ask.")] = "What is in this picture?",
-    requests: Annotated[int, typer.Option(min=1, help="Requests in all.")] = 50,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 4,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 32,
-    api_key: Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key.")] = "none",
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the summary here as well.")] = None,
+    model: Annotated[str, typer.Option(help="Model to ask; the first that the server lists.")] = "",
+    metrics: Annotated[list[str] | None, typer.Option(help="A /metrics page to watch; repeat for several.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same requests: caches know them from the last run.")] = 1,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY.KEY=VALUE over the scenario; repeat for several.")
+    ] = None,
+    picture: Annotated[
+        list[Path] | None, typer.Option(help="Show this file in place of drawn pictures; repeat for several.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for records and report; default: build/loadtest/.")
+    ] = None,
+    assertions: Annotated[list[str] | None, typer.Option("--assert", help="Such as 'ttft_p95_ms<500'.")] = None,
+    timeout_s: Annotated[float, typer.Option(min=1, help="For one request.")] = 300,
 ) -> None:
-    """Closed loop: each of CONCURRENCY callers sends its next request when the last is answered.
+    """Sends what SCENARIO says and reports what came back, as a table, JSON and a page.
 
-    Exit codes: 0 all answered, 1 some were not, 2 usage.
+    The API key is read from OPENAI_API_KEY, those of tenants from the variables that the scenario names.
+    Exit codes: 0, 1 an assertion does not hold or nothing was answered, 2 usage.
     """
-    pictures = tuple(picture or ())
-    for path in pictures:
+    held = read_assertions(assertions or [])
+    try:
+        wanted_scenario, text = read_scenario(scenario, settings or [])
+        target = make_target(wanted_scenario, url, model, timeout_s)
+        folder = out or OUT / f"{wanted_scenario.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        wanted = Wanted(wanted_scenario, text, seed, target, tuple(metrics or ()), folder)
+        drive(wanted, make_gallery(wanted_scenario, picture or []))
+    except (ScenarioError, TargetError) as problem:
+        refuse(str(problem))
+    finished = read_run(folder)
+    code = publish(folder, finished, held, typer.echo)
+    sys.exit(code if any(request.answered for request in finished.requests) else 1)
+
+
+@app.command()
+def scenarios() -> None:
+    """Lists the bundled scenarios."""
+    for name in bundled_names():
+        typer.echo(f"{name:<22} {read_scenario(name)[0].about}")
+
+
+def make_target(scenario: Scenario, url: str, model: str, timeout_s: float) -> Target:
+    """Raises ScenarioError where a tenant's key is missing, TargetError where no model is found."""
+    keys = {tenant.name: key_from(tenant.key_env) for tenant in scenario.tenants}
+    fields = {"ignore_eos": True} if scenario.text.exact_answers else {}
+    found = model or asyncio.run(find_model(url, keys[scenario.tenants[0].name]))
+    return Target(url, found, keys, timeout_s, fields)
+
+
+def key_from(variable: str | None) -> str:
+    if variable is None:
+        return os.environ.get("OPENAI_API_KEY", "")
+    if variable not in os.environ:
+        raise ScenarioError(f"the scenario reads a tenant's API key from {variable}, which is not set")
+    return os.environ[variable]
+
+
+def make_gallery(scenario: Scenario, files: list[Path]) -> Gallery:
+    """Exits 2 where a file is missing: before anything is sent."""
+    for path in files:
         if not path.is_file():
-            typer.echo(f"fovea-loadtest: {path} is not a file", err=True)
-            sys.exit(2)
-    load = Load(url, model, api_key, pictures, question, max_tokens, requests, concurrency)
-    began = time.perf_counter()
-    with tqdm(total=requests, unit="request") as bar:
-        outcomes = asyncio.run(drive(load, lambda _: advance(bar)))
-    summary = summarize(outcomes, time.perf_counter() - began)
-    typer.echo(as_table(summary))
-    if json_out:
-        json_out.write_text(json.dumps(summary, indent=2) + "\n")
-    sys.exit(1 if summary["errors"] else 0)
+            refuse(f"{path} is not a file")
+    return gallery_of_files(files) if files else drawn_gallery(scenario.pictures)
 
 
-def advance(bar: "tqdm[NoReturn]") -> None:
-    bar.update()
+def drive(wanted: Wanted, gallery: Gallery) -> None:
+    with Bars() as bars:
+        try:
+            asyncio.run(drive_run(wanted, gallery, bars))
+        finally:
+            gallery.close()
 
 
 def main() -> None:

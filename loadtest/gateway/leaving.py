@@ -7,11 +7,11 @@ import socket
 import time
 from typing import Any
 
-from loadtest.drive import percentile
 from loadtest.gateway.bodies import make_body
 from loadtest.gateway.caller import make_request
 from loadtest.gateway.result import Leaving
 from loadtest.gateway.stub import LEFT
+from loadtest.reporting.intervals import percentile
 
 TIMES = 200
 LOOK_S = 0.002

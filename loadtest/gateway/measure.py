@@ -8,11 +8,11 @@ from typing import Any
 
 import uvloop
 
-from loadtest.drive import percentile
 from loadtest.gateway.bodies import make_body
 from loadtest.gateway.caller import Reply, closed_loop, make_request, paced
 from loadtest.gateway.processes import Gateway
 from loadtest.gateway.result import Memory, Run, StageTimes, Streams
+from loadtest.reporting.intervals import percentile
 
 STREAMS, UPLOADS_PER_S = 16, 8
 # Memory at rest is that of a process which has seen some traffic.

@@ -5,11 +5,11 @@ import time
 
 import uvloop
 
-from loadtest.drive import percentile
 from loadtest.gateway import caller
 from loadtest.peers.caller import closed_loop
 from loadtest.peers.processes import Subject
 from loadtest.peers.result import PeerMemory, PeerRun, PeerStreams
+from loadtest.reporting.intervals import percentile
 
 STREAMS, PICTURES_PER_S = 64, 15
 UPLOADS = 32

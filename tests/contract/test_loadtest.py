@@ -1,41 +1,94 @@
-"""`fovea-loadtest` against a gateway: counts are exact, failures are told by code."""
+"""`fovea-loadtest run` against a gateway: every request is accounted for, failures and usage are told in words."""
 
-import json
 from pathlib import Path
 
-from typer.testing import CliRunner
+import pytest
+from typer.testing import CliRunner, Result
 
 from loadtest.cli import app
+from loadtest.records import read_run
+from loadtest.scenario.reading import bundled_names
 from tests.fakes.engine import FakeEngine
 from tests.fakes.gateway import gateway
 from tests.fakes.serve import serving
 from tests.pictures import picture
 
+SMALL = [
+    "--set", "arrival={kind: closed, concurrency: 5}", "--set", "duration_s=null", "--set", "requests=23",
+    "--set", "pictures.sizes=[{width: 32, height: 32}]",
+]  # fmt: skip
 
-def run(url: str, folder: Path, *more: str) -> tuple[int, dict[str, object]]:
-    image, out = folder / "picture.png", folder / "summary.json"
-    image.write_bytes(picture())
-    command = ["run", "--url", f"{url}/v1", "--model", "demo", "--picture", str(image), "--json", str(out), *more]
-    result = CliRunner().invoke(app, command)
-    return result.exit_code, json.loads(out.read_text())
+
+def run(url: str, folder: Path, *more: str, scenario: str = "catalogue") -> Result:
+    command = ["run", scenario, "--url", f"{url}/v1", "--out", str(folder), *SMALL, *more]
+    return CliRunner().invoke(app, command, catch_exceptions=False)
 
 
 def test_every_request_is_sent_once_and_accounted_for(tmp_path: Path) -> None:
     engine = FakeEngine()
     with serving(engine.app) as engine_url, gateway(engine_url) as url:
-        code, summary = run(url, tmp_path, "--requests", "23", "--concurrency", "5")
-    assert (code, summary["answered"], len(engine.chats)) == (0, 23, 23)
+        done = run(
+            url,
+            tmp_path,
+            "--metrics",
+            f"{url}/metrics",
+            "--set",
+            "warm_up_requests=3",
+            "--assert",
+            "error_share<=0",
+        )
+    assert (done.exit_code, len(engine.chats)) == (0, 23)
+    read = read_run(tmp_path)
+    assert (read.info.model, read.info.seed, read.info.scenario) == ("demo", 1, "catalogue")
+    assert [request.code for request in read.requests] == [""] * 23
+    assert (tmp_path / "report.json").exists()
+    assert "<svg" in (tmp_path / "report.html").read_text()
+    assert "requests: 23" in read.info.scenario_text
+
+
+def test_a_picture_of_ones_own_is_shown_in_place_of_drawn_ones(tmp_path: Path) -> None:
+    image, engine = tmp_path / "picture.png", FakeEngine()
+    image.write_bytes(picture())
+    with serving(engine.app) as engine_url, gateway(engine_url) as url:
+        done = run(url, tmp_path / "out", "--model", "demo", "--picture", str(image))
+    assert done.exit_code == 0
+    assert len({name for request in read_run(tmp_path / "out").requests for name in request.pictures}) == 1
 
 
 def test_failures_are_told_by_code(tmp_path: Path) -> None:
     engine = FakeEngine()
     engine.fail = 400
     with serving(engine.app) as engine_url, gateway(engine_url) as url:
-        code, summary = run(url, tmp_path, "--requests", "3")
-    assert (code, summary["errors"]) == (1, {"rejected_by_engine": 3})
+        done = run(url, tmp_path)
+    assert (done.exit_code, "rejected_by_engine" in done.output) == (1, True)
 
 
-def test_a_missing_picture_is_a_usage_error() -> None:
-    command = ["run", "--url", "http://x/v1", "--model", "demo", "--picture", "none.png"]
-    result = CliRunner().invoke(app, command)
-    assert (result.exit_code, "none.png is not a file" in result.output) == (2, True)
+def test_what_does_not_hold_is_told_and_fails_the_command(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    with serving(engine.app) as engine_url, gateway(engine_url) as url:
+        done = run(url, tmp_path, "--assert", "ttft_p50_ms<0.000001")
+    assert done.exit_code == 1
+    assert "ttft_p50_ms<0.000001 does not hold" in done.output
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--picture", "none.png", "--model", "demo"], "none.png is not a file"),
+        (["--set", "tenants=[{name: a, key_env: FOVEA_NO_SUCH_KEY}]"], "FOVEA_NO_SUCH_KEY, which is not set"),
+        (["--set", "pictures.sise=1"], "pictures.sise: Extra inputs are not permitted"),
+        (["--assert", "ttft<<5"], "ttft<<5"),
+        ([], "http://127.0.0.1:1/v1/models does not answer"),
+    ],
+)
+def test_usage_is_told_before_anything_is_sent(tmp_path: Path, more: list[str], says: str) -> None:
+    done = run("http://127.0.0.1:1", tmp_path / "out", *more)
+    assert done.exit_code == 2
+    assert says in " ".join(done.output.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_scenarios_are_listed_with_a_sentence() -> None:
+    lines = CliRunner().invoke(app, ["scenarios"]).output.splitlines()
+    assert [line.split()[0] for line in lines] == bundled_names()
+    assert all(len(line.split()) > 4 for line in lines)

@@ -31,7 +31,7 @@ def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
         (("server", "gateway"), "--engine"),
         (("server", "up"), "--engine-port"),
         (("quantize.cli", "run"), "--recipe"),
-        (("loadtest.cli", "run"), "--concurrency"),
+        (("loadtest.cli", "run"), "--seed"),
     ],
 )
 def test_help_says_what_can_be_set(command: tuple[str, ...], word: str) -> None:

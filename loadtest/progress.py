@@ -1,0 +1,37 @@
+"""A run on a terminal while it lasts."""
+
+from collections import Counter
+from types import TracebackType
+from typing import NoReturn, Self
+
+from tqdm import tqdm
+
+from loadtest.records import RequestRecord
+
+
+class Bars:
+    """Written to stderr; on no terminal, a line now and then."""
+
+    def __enter__(self) -> Self:
+        self._bar: tqdm[NoReturn] = tqdm(unit="picture", desc="drawing", leave=False)
+        self._errors: Counter[str] = Counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def drawn(self) -> None:
+        self._bar.update()
+
+    def begins(self, requests: int | None) -> None:
+        self._bar.close()
+        self._bar = tqdm(total=requests, unit="request")
+
+    def ended(self, record: RequestRecord, under_way: int) -> None:
+        if record.code:
+            self._errors[record.code] += 1
+        told = [f"{under_way} under way", *(f"{count} {code}" for code, count in self._errors.most_common(3))]
+        self._bar.set_postfix_str(", ".join(told), refresh=False)
+        self._bar.update()
