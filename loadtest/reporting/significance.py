@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from loadtest.reporting.intervals import CONFIDENCE, Values, block_length, resample_in_blocks
 
 PERMUTATIONS = 2000
+FEWEST_PERMUTATIONS = 500
 RESAMPLES = 1000
+FEWEST_RESAMPLES = 200
+MOST_DRAWN = 30_000_000  # values in all of them together: large runs take fewer
 # Below these, the smallest p that a test can find would not outlive being adjusted for all figures.
 FEWEST_PAIRED = RUNS_AS_BLOCKS = 10  # blocks: 1024 ways to swap them
 FEWEST_DEALT = 12  # blocks of both sides: 924 ways to deal them out
@@ -55,7 +58,8 @@ def change_of(sides: Sides, figure: Figure, as_ratio: bool, seed: int = 0) -> Ch
         return figure(other) / figure(one) - 1 if as_ratio else figure(other) - figure(one)
 
     rng = np.random.default_rng(seed)
-    drawn = [change(*_resampled(a, b, sides.paired, rng)) for _ in range(RESAMPLES)]
+    times = max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // (len(a) + len(b))))
+    drawn = [change(*_resampled(a, b, sides.paired, rng)) for _ in range(times)]
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     p_value = _swap_test(sides, a, b, figure, rng) if sides.paired else _deal_test(sides, a, b, figure, rng)
     return Change(first, second, change(a, b), float(low), float(high), p_value)
@@ -71,12 +75,12 @@ def _swap_test(sides: Sides, a: Values, b: Values, figure: Figure, rng: np.rando
     count = int(blocks[-1]) + 1
     if count < FEWEST_PAIRED:
         return None
-    seen, beyond = abs(figure(b) - figure(a)), 0
-    for _ in range(PERMUTATIONS):
+    seen, beyond, times = abs(figure(b) - figure(a)), 0, _permutations(len(a) + len(b))
+    for _ in range(times):
         swapped = rng.integers(0, 2, count).astype(bool)[blocks]
         one, other = np.where(swapped, b, a), np.where(swapped, a, b)
         beyond += _as_far(figure(other) - figure(one), seen)
-    return (1 + beyond) / (1 + PERMUTATIONS)
+    return (1 + beyond) / (1 + times)
 
 
 def _deal_test(sides: Sides, a: Values, b: Values, figure: Figure, rng: np.random.Generator) -> float | None:
@@ -85,11 +89,15 @@ def _deal_test(sides: Sides, a: Values, b: Values, figure: Figure, rng: np.rando
     if total < FEWEST_DEALT or min(count, total - count) < 2:
         return None
     values, blocks = np.concatenate([a, b]), np.concatenate([ours, theirs + count])
-    seen, beyond = abs(figure(b) - figure(a)), 0
-    for _ in range(PERMUTATIONS):
+    seen, beyond, times = abs(figure(b) - figure(a)), 0, _permutations(len(a) + len(b))
+    for _ in range(times):
         chosen = (rng.permutation(total) < count)[blocks]
         beyond += _as_far(figure(values[~chosen]) - figure(values[chosen]), seen)
-    return (1 + beyond) / (1 + PERMUTATIONS)
+    return (1 + beyond) / (1 + times)
+
+
+def _permutations(values: int) -> int:
+    return max(FEWEST_PERMUTATIONS, min(PERMUTATIONS, MOST_DRAWN // values))
 
 
 def _as_far(difference: float, seen: float) -> bool:

@@ -1,9 +1,11 @@
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from loadtest.reporting.assertions import AssertionTextError, failure_of, parse_assertion
-from loadtest.reporting.figures import NAMES, figure_of
+from loadtest.reporting.figures import NAMES, OF_TENANT, SHARES, figure_of
 from loadtest.reporting.making import make_report
 from tests.unit.loadtest.reporting.runs import failed, make_run, samples
 
@@ -72,3 +74,12 @@ def test_every_figure_that_may_be_asked_for_is_there_or_says_why_not() -> None:
     for report in (REPORT, make_report(replace(make_run(1), requests=(), samples=()))):
         assert all(figure_of(report, name) is not None for name in NAMES)
     assert samples()
+
+
+def test_the_guide_names_every_figure() -> None:
+    guide = (Path(__file__).parents[4] / "docs" / "load-reports.md").read_text()
+    told = set(re.findall(r"`([\w.*-]+)`", guide))
+    shapes = {re.sub(r"(?<=_)(mean|p\d\d|max)(?=_ms$)", "*", name) for name in NAMES}
+    assert shapes - told == set()
+    assert {"mean", "max", *SHARES} - told == set()
+    assert {"errors.CODE", "cache.OUTCOME", "tenant.NAME.FIGURE", *OF_TENANT} - told == set()

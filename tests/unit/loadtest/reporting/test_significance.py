@@ -61,7 +61,7 @@ def test_delays_that_come_in_rows_do_not_pass_for_a_difference(paired: bool) -> 
         found = change_of(Sides((a,), (b,), paired), mean, as_ratio=True)
         assert found is not None
         alarms += found.p_value is not None and found.p_value < 0.01
-    assert alarms <= 2
+    assert alarms <= 2  # of 30; single requests as blocks: 8
 
 
 def test_the_same_on_both_sides_is_no_difference() -> None:
