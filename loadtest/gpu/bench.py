@@ -5,7 +5,8 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,32 @@ from loadtest.gpu.notes import Notes
 
 PACKAGES = ("torch", "triton", "transformers", "safetensors", "numpy", "vllm", "fovea")
 BF16 = "bf16"
+SHOWN = 3
 
 
 class StepFailed(Exception):
     """What it found is noted; one sentence says what it could not do."""
+
+
+class Failures:
+    """What of a step failed, each thing by itself: what comes after it is measured all the same."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    @contextmanager
+    def note(self, what: str) -> Iterator[None]:
+        """torch's errors (memory, kernels that there are not for a shape) are RuntimeErrors."""
+        try:
+            yield
+        except (RuntimeError, StepFailed) as problem:
+            self._found.append(f"{what}: {str(problem).strip().splitlines()[0]}")
+
+    def end(self) -> None:
+        """Raises StepFailed if there were any."""
+        if self._found:
+            more = len(self._found) - SHOWN
+            raise StepFailed("; ".join(self._found[:SHOWN]) + (f"; and {more} more" if more > 0 else ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +56,7 @@ class Bench:
     notes: Notes
     build: Path
     say: Callable[[str], None]
+    failures: Failures
 
     def checkpoints(self) -> dict[str, Path]:
         """Those that are there, the source first."""

@@ -14,7 +14,8 @@ from loadtest.gpu.bench import Bench, StepFailed
 from loadtest.gpu.products import HEAD, NARROW, Kind, list_kinds
 
 Call = Callable[[], object]
-MOST_ERROR = 0.01  # FP8's sums have 14 bits on Hopper's tensor cores, and the result BF16's 8
+MOST_ERROR = 0.02  # Hopper's tensor cores sum FP8 in about 14 bits, and the result has BF16's 8
+MOST_ROUNDING = 0.04  # random numbers of normal distribution are off by 0.027
 CHECKED_ROWS = 512
 DEVIATION = 0.02
 
@@ -27,7 +28,8 @@ def measure(bench: Bench) -> None:
         missing = [tokens for tokens in counts if not bench.notes.has(f"{kind.name} {tokens}")]
         if missing:
             bench.say(f"{kind.name} {kind.rows}x{kind.columns}")
-            measure_kind(bench, kind, missing)
+            with bench.failures.note(kind.name):
+                measure_kind(bench, kind, missing)
 
 
 def measure_kind(bench: Bench, kind: Kind, counts: list[int]) -> None:
@@ -39,11 +41,13 @@ def measure_kind(bench: Bench, kind: Kind, counts: list[int]) -> None:
     ]
     narrow = [fp8.round_rows(each) for each in wide]
     for tokens in counts:
-        inputs = torch.randn(tokens, kind.columns, dtype=torch.bfloat16, device=device)
-        error = check(inputs, narrow[0])
-        ms = bench.clock.take_turns(make_calls(inputs, wide, narrow))
-        found = {"rows": kind.rows, "columns": kind.columns, "times": kind.times, "tokens": tokens}
-        bench.notes.add(f"{kind.name} {tokens}", {**found, "kind": kind.name, "error": error, "ms": ms})
+        key = f"{kind.name} {tokens}"
+        with bench.failures.note(key):
+            inputs = torch.randn(tokens, kind.columns, dtype=torch.bfloat16, device=device)
+            error = check(inputs, narrow[0])
+            ms = bench.clock.take_turns(make_calls(inputs, wide, narrow))
+            found = {"rows": kind.rows, "columns": kind.columns, "times": kind.times, "tokens": tokens}
+            bench.notes.add(key, {**found, "kind": kind.name, "error": error, "ms": ms})
 
 
 def make_calls(inputs: Any, wide: list[Any], narrow: list[fp8.Rounded]) -> dict[str, list[Call]]:
@@ -73,7 +77,7 @@ def check(inputs: Any, weights: fp8.Rounded) -> float:
     wanted = rounded.widened() @ rows.widened().t()
     error = fp8.relative_error(fp8.multiply(rounded, weights)[:, some], wanted)
     rounding = fp8.relative_error(rounded.widened(), inputs.float())
-    if not error < MOST_ERROR or not rounding < 4 * MOST_ERROR:
+    if not error < MOST_ERROR or not rounding < MOST_ROUNDING:
         shape = tuple(weights.codes.shape)
         raise StepFailed(f"FP8 {shape} by {len(inputs)} tokens is off by {error:.2g}, its inputs by {rounding:.2g}")
     return error

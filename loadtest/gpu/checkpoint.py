@@ -27,14 +27,11 @@ def measure(bench: Bench) -> None:
         began = time.monotonic()
         nbytes = write_source(source, bench.amounts.sizes)
         bench.notes.add(BF16, {"nbytes": nbytes, "wall_s": time.monotonic() - began})
-    failed = []
     for recipe in bench.amounts.recipes:
         if not (bench.build / recipe).exists():
             bench.say(f"fovea-quantize run --recipe {recipe}")
-            if why := quantize(bench, source, recipe):
-                failed.append(f"{recipe}: {why}")
-    if failed:
-        raise StepFailed("; ".join(failed))
+            with bench.failures.note(recipe):
+                quantize(bench, source, recipe)
 
 
 def write_source(folder: Path, sizes: Sizes) -> int:
@@ -65,8 +62,8 @@ def adapt_config(config: dict[str, Any], base: dict[str, Any], sizes: Sizes) -> 
     }  # fmt: skip
 
 
-def quantize(bench: Bench, source: Path, recipe: str) -> str:
-    """Notes its cost; what it said last, if it failed. It goes on with what an earlier call left unfinished."""
+def quantize(bench: Bench, source: Path, recipe: str) -> None:
+    """Notes its cost. It goes on with what an earlier call left unfinished. Raises StepFailed."""
     out = bench.build / recipe
     command = [sys.executable, "-m", "quantize.cli", "run", str(source), str(out), "--recipe", recipe]
     began = time.monotonic()
@@ -74,10 +71,9 @@ def quantize(bench: Bench, source: Path, recipe: str) -> str:
         [sys.executable, "-m", "loadtest.gpu.cost", *command], check=False, capture_output=True, text=True
     )
     if done.returncode:
-        return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise StepFailed((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
     cost = {"wall_s": time.monotonic() - began, **json.loads(done.stdout)}
     bench.notes.add(recipe, {"nbytes": weight_bytes(out), **cost})
-    return ""
 
 
 def weight_bytes(folder: Path) -> int:

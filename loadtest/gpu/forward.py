@@ -52,11 +52,11 @@ def measure(bench: Bench) -> None:
     nbytes = {name: weight_bytes(operands) for name, operands in models.items()}
     for stage, tokens in missing:
         bench.say(f"{stage} {tokens}")
-        calls = {
-            name: [make_call(operands, stage, tokens, bench.clock.device)] for name, operands in models.items()
-        }
-        ms = bench.clock.take_turns(calls)
-        bench.notes.add(f"{stage} {tokens}", {"stage": stage, "tokens": tokens, "nbytes": nbytes, "ms": ms})
+        with bench.failures.note(f"{stage} {tokens}"):
+            device = bench.clock.device
+            calls = {name: [make_call(each, stage, tokens, device)] for name, each in models.items()}
+            ms = bench.clock.take_turns(calls)
+            bench.notes.add(f"{stage} {tokens}", {"stage": stage, "tokens": tokens, "nbytes": nbytes, "ms": ms})
 
 
 def make_call(operands: list[Operand], stage: str, tokens: int, device: Any) -> Call:

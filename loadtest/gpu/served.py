@@ -27,7 +27,8 @@ def measure(bench: Bench) -> None:
     for name, folder in checkpoints.items():
         if not bench.notes.has(name):
             bench.say(f"vLLM with {name}")
-            bench.notes.add(name, serve(bench, python, name, folder))
+            with bench.failures.note(name):
+                bench.notes.add(name, serve(bench, python, name, folder))
 
 
 def find_vllm(cuda: bool) -> str | None:
@@ -67,6 +68,6 @@ def serve(bench: Bench, python: str, name: str, folder: Path) -> dict[str, Any]:
         )  # fmt: skip
     if done.returncode:
         lines = log.read_text().strip().splitlines() or [f"exit {done.returncode}"]
-        raise StepFailed(f"vLLM with {name}: {lines[-1]}")
+        raise StepFailed(lines[-1])
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found

@@ -14,7 +14,7 @@ import torch
 
 from loadtest.gpu import by_shape, ceilings, checkpoint, forward, served, vision, weights
 from loadtest.gpu.amounts import DRY, FULL
-from loadtest.gpu.bench import Bench, StepFailed, describe_machine
+from loadtest.gpu.bench import Bench, Failures, StepFailed, describe_machine
 from loadtest.gpu.clock import Clock
 from loadtest.gpu.notes import Notes
 from loadtest.gpu.steps import MACHINE
@@ -46,7 +46,7 @@ def main() -> None:
     clock = Clock(cuda, amounts.rounds, amounts.round_ms)
     notes = Notes(args.out / f"{args.name}.json", machine)
     try:
-        run_step(args.name, Bench(amounts, clock, notes, args.build, say))
+        run_step(args.name, Bench(amounts, clock, notes, args.build, say, Failures()))
     except StepFailed as failure:
         notes.fail(str(failure))
         sys.exit(f"{args.name}: {failure}")
@@ -55,6 +55,7 @@ def main() -> None:
 def run_step(name: str, bench: Bench) -> None:
     began = time.monotonic()
     MEASURES[name](bench)
+    bench.failures.end()
     bench.notes.end(time.monotonic() - began)
 
 

@@ -41,7 +41,8 @@ def measure(bench: Bench) -> None:
         with torch.inference_mode():
             for side in missing:
                 bench.say(f"{side}x{side}")
-                bench.notes.add(str(side), measure_side(bench, tower, side))
+                with bench.failures.note(f"{side}x{side}"):
+                    bench.notes.add(str(side), measure_side(bench, tower, side))
 
 
 def build_tower(sizes: Sizes, device: Any) -> Any:

@@ -17,7 +17,8 @@ def measure(bench: Bench) -> None:
     for name, folder in checkpoints.items():
         if not bench.notes.has(name):
             bench.say(f"loading {name}")
-            bench.notes.add(name, measure_load(folder, bench.clock.cuda))
+            with bench.failures.note(name):
+                bench.notes.add(name, measure_load(folder, bench.clock.cuda))
 
 
 def measure_load(folder: Path, cuda: bool) -> dict[str, Any]:
