@@ -26,8 +26,6 @@ def main() -> None:
         enforce_eager=not torch.cuda.is_available(),
     )
     found: dict[str, Any] = {"vllm": vllm.__version__, "start_s": time.monotonic() - began, "batches": []}
-    if torch.cuda.is_available():
-        found["peak"] = torch.cuda.max_memory_allocated()
     draw = random.Random(0)
     for sequences, prompt, answer in job["served"]:
         times: dict[str, list[float]] = {"first_s": [], "all_s": []}

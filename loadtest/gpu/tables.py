@@ -110,7 +110,8 @@ def table_of_served(records: Records) -> str:
                 pairs = zip(stages(sources[number]), (prefill, decode), strict=True)
                 ratios = [f"{median(slow) / median(quick):.2f}x" for slow, quick in pairs]
             rows.append([f"`{name}`", *counts, *(f"{rate:,.0f}" for rate in rates), *ratios])
-    return table(heads, rows)
+    builds = sorted({of["vllm"] for of in records.values()})
+    return f"{table(heads, rows)}\n\nvLLM {', '.join(builds)}."
 
 
 def stages(batch: dict[str, Any]) -> tuple[list[float], list[float]]:

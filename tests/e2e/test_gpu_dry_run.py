@@ -11,7 +11,7 @@ from loadtest.gpu.products import NARROW, list_kinds
 from tests.conftest import ROOT
 from tests.e2e.conftest import QUANTIZE_PYTHON
 
-NO_GPU = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+NO_GPU = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -41,8 +41,8 @@ RECORDS: dict[str, dict[str, dict[str, Any]]] = {
         }
     },
     "served": {
-        "bf16": {"batches": [{**BATCH, "first_s": [1.0], "all_s": [3.0]}]},
-        "fp8-dynamic": {"batches": [{**BATCH, "first_s": [0.5], "all_s": [1.5]}]},
+        "bf16": {"vllm": "0.24.0", "batches": [{**BATCH, "first_s": [1.0], "all_s": [3.0]}]},
+        "fp8-dynamic": {"vllm": "0.24.0", "batches": [{**BATCH, "first_s": [0.5], "all_s": [1.5]}]},
     },
     "checkpoint": {
         "bf16": {"nbytes": 20_000_000_000, "wall_s": 20.0},
@@ -88,7 +88,7 @@ def test_figures_become_rates_and_ratios_within_a_round(tmp_path: Path) -> None:
     assert "| `o_proj` | 4,096 x 4,096 | 8 | 8 | 10.0 | 8.0 | 5.0 | 1.25x (1.25-1.25) |" in page
     assert "| 448x448 | 196 | 1.61 | 10.00 | 0.050 | 0.500 | 200.00x (200.00-200.00) | 12 |" in page
     assert "| `bf16` | 2 | 100 | 11 | 200 | 10 | | |" in page
-    assert "| `fp8-dynamic` | 2 | 100 | 11 | 400 | 20 | 2.00x | 2.00x |" in page
+    assert "| `fp8-dynamic` | 2 | 100 | 11 | 400 | 20 | 2.00x | 2.00x | vLLM 0.24.0." in page
     assert "| `fp8-dynamic` | 14.00 | 30 | 60 | 65 |" in page
 
 
