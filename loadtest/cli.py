@@ -2,14 +2,16 @@
 
 import asyncio
 import os
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from loadtest.cli_compare import add_commands, read_assertions, refuse
+from loadtest.driving.by_aiperf import Aiperf, AiperfError
 from loadtest.driving.caller import Target
 from loadtest.driving.gallery import Gallery, drawn_gallery, gallery_of_files
 from loadtest.driving.run import Wanted, drive_run
@@ -21,6 +23,7 @@ from loadtest.scenario.document import Scenario, ScenarioError
 from loadtest.scenario.reading import bundled_names, read_scenario
 
 OUT = Path("build/loadtest")
+Driver = Literal["fovea", "aiperf"]
 
 app = typer.Typer(
     help="Load any OpenAI-compatible endpoint with questions about pictures, and report what came back.",
@@ -50,6 +53,10 @@ def run(
         Path | None, typer.Option(help="Folder for records and report; default: build/loadtest/.")
     ] = None,
     assertions: Annotated[list[str] | None, typer.Option("--assert", help="Such as 'ttft_p95_ms<500'.")] = None,
+    driver: Annotated[
+        Driver, typer.Option(help="Who sends it; aiperf (0.13, on the PATH) can do a part.")
+    ] = "fovea",
+    tokenizer: Annotated[Path, typer.Option(help="A folder with a tokenizer; aiperf insists on one.")] = Path("."),
     timeout_s: Annotated[float, typer.Option(min=1, help="For one request.")] = 300,
 ) -> None:
     """Sends what SCENARIO says and reports what came back, as a table, JSON and a page.
@@ -61,10 +68,11 @@ def run(
     try:
         wanted_scenario, text = read_scenario(scenario, settings or [])
         target = make_target(wanted_scenario, url, model, timeout_s)
+        aiperf = find_aiperf(tokenizer) if driver == "aiperf" else None
         folder = out or OUT / f"{wanted_scenario.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-        wanted = Wanted(wanted_scenario, text, seed, target, tuple(metrics or ()), folder)
+        wanted = Wanted(wanted_scenario, text, seed, target, tuple(metrics or ()), folder, aiperf)
         drive(wanted, make_gallery(wanted_scenario, picture or []))
-    except (ScenarioError, TargetError) as problem:
+    except (ScenarioError, TargetError, AiperfError) as problem:
         refuse(str(problem))
     finished = read_run(folder)
     code = publish(folder, finished, held, typer.echo)
@@ -92,6 +100,13 @@ def key_from(variable: str | None) -> str:
     if variable not in os.environ:
         raise ScenarioError(f"the scenario reads a tenant's API key from {variable}, which is not set")
     return os.environ[variable]
+
+
+def find_aiperf(tokenizer: Path) -> Aiperf:
+    """Raises AiperfError where there is none."""
+    if not (program := shutil.which("aiperf")):
+        raise AiperfError("there is no aiperf on the PATH: install aiperf==0.13.0 into an environment of its own")
+    return Aiperf(Path(program), tokenizer.absolute())
 
 
 def make_gallery(scenario: Scenario, files: list[Path]) -> Gallery:

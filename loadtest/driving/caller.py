@@ -31,10 +31,14 @@ class Clock:
     """Seconds since the run began."""
 
     def __init__(self) -> None:
-        self._began = time.perf_counter()
+        self.began_ns = time.perf_counter_ns()
 
     def now_s(self) -> float:
-        return time.perf_counter() - self._began
+        return self.at_s(time.perf_counter_ns())
+
+    def at_s(self, counted_ns: int) -> float:
+        """Of another process's perf_counter_ns too: it is the machine's (CLOCK_MONOTONIC)."""
+        return (counted_ns - self.began_ns) / 1e9
 
 
 @dataclass(slots=True)
@@ -59,7 +63,7 @@ class Caller:
         self, planned: RequestRecord, tenant: Tenant, messages: Sequence[object], most_tokens: int
     ) -> tuple[RequestRecord, str]:
         """`planned` with what became of it; and the answer's words."""
-        body, headers = self._body(messages, most_tokens), self._headers(tenant)
+        body, headers = as_body(self._target, messages, most_tokens), self._headers(tenant)
         noted, sent_s = Noted(Heard()), self._clock.now_s()
         code = await self._outcome(noted, body, headers)
         heard = noted.heard
@@ -103,18 +107,6 @@ class Caller:
             async for data in response.content.iter_any():
                 noted.heard.feed(data, self._clock.now_s())
 
-    def _body(self, messages: Sequence[object], most_tokens: int) -> bytes:
-        asked = {
-            "model": self._target.model,
-            "messages": messages,
-            "max_tokens": most_tokens,
-            "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            **(self._target.fields or {}),
-        }
-        return orjson.dumps(asked)
-
     def _headers(self, tenant: Tenant) -> dict[str, str]:
         headers = {"content-type": "application/json"}
         if key := self._target.keys.get(tenant.name):
@@ -122,6 +114,19 @@ class Caller:
         if tenant.priority:
             headers["x-fovea-priority"] = tenant.priority
         return headers
+
+
+def as_body(target: Target, messages: Sequence[object], most_tokens: int) -> bytes:
+    asked = {
+        "model": target.model,
+        "messages": messages,
+        "max_tokens": most_tokens,
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **(target.fields or {}),
+    }
+    return orjson.dumps(asked)
 
 
 async def refusal_of(response: aiohttp.ClientResponse) -> str:

@@ -5,7 +5,7 @@ import itertools
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from typing import BinaryIO, Protocol
 import aiohttp
 from yarl import URL
 
+from loadtest.driving.by_aiperf import Aiperf, drive_by_aiperf
 from loadtest.driving.caller import Caller, Clock, Target
 from loadtest.driving.drive import Driver
 from loadtest.driving.gallery import Gallery
@@ -50,6 +51,7 @@ class Wanted:
     target: Target
     metrics: tuple[str, ...]
     folder: Path
+    aiperf: Aiperf | None = None  # sends it in our place
 
 
 class Ledger:
@@ -69,12 +71,17 @@ class Ledger:
             self.counts_from_s = earliest
         self._progress.ended(record, under_way)
 
+    def note_all(self, records: Iterable[RequestRecord]) -> None:
+        for record in records:
+            self.note(record, 0)
+
 
 async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> RunInfo:
-    """Interrupted (Ctrl-C), what has ended is kept and the run is as long as it was. Raises ScenarioError."""
+    """Interrupted (Ctrl-C), what has ended is kept and the run is as long as it was. Raises ScenarioError,
+    AiperfError."""
     wanted.folder.mkdir(parents=True, exist_ok=True)
     scenario, seed = wanted.scenario, wanted.seed
-    await fill(gallery, scenario, seed, progress)
+    planned = await fill(gallery, scenario, seed, progress)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
@@ -87,7 +94,12 @@ async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> Run
             sampling = asyncio.create_task(sampler.run())
             # What Ctrl-C does: the task is cancelled, and goes on to write down what it has.
             with suppress(asyncio.CancelledError):
-                await driver.drive(make_plan(scenario, seed), gallery)
+                if wanted.aiperf:
+                    target, folder = wanted.target, wanted.folder
+                    driven = drive_by_aiperf(wanted.aiperf, scenario, planned, target, gallery, folder, clock)
+                    ledger.note_all(await driven)
+                else:
+                    await driver.drive(make_plan(scenario, seed), gallery)
             sampling.cancel()
             await asyncio.wait([sampling])
             await sampler.sample()
@@ -97,14 +109,16 @@ async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> Run
     return info
 
 
-async def fill(gallery: Gallery, scenario: Scenario, seed: int, progress: Progress) -> None:
-    """Reads the plan once, so that a trace that is wrong is told before anything is sent."""
+async def fill(gallery: Gallery, scenario: Scenario, seed: int, progress: Progress) -> list[PlannedConversation]:
+    """Reads the plan once, so that a trace that is wrong is told before anything is sent. The plan is returned, of
+    one without end its beginning."""
     endless = scenario.arrival.kind == "closed" and scenario.requests is None
     plan = make_plan(scenario, seed)
     planned = list(itertools.islice(plan, FIRST_PLANNED)) if endless else list(plan)
     pictures = [picture for each in planned for turn in each.turns for picture in turn.pictures]
     await gallery.fill(pictures, progress.drawn)
     progress.begins(None if endless else count_requests(planned))
+    return planned
 
 
 def count_requests(plan: Sequence[PlannedConversation]) -> int:
@@ -125,6 +139,7 @@ def describe_run(wanted: Wanted, ledger: Ledger, began: datetime, server: dict[s
         slo_ttft_ms=slo.ttft_ms,
         slo_itl_ms=slo.itl_ms,
         slo_e2e_ms=slo.e2e_ms,
+        driver="aiperf" if wanted.aiperf else "fovea",
         fovea=own_version(),
         command=as_run(sys.argv[1:]),
         machine=describe_machine(),
