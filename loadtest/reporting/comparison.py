@@ -82,9 +82,13 @@ def are_pairs(a: Sequence[Run], b: Sequence[Run]) -> bool:
 
 
 def _rows(a: Sequence[Run], b: Sequence[Run], paired: bool) -> Iterator[Row]:
-    for name, value in (("ttft", ttft_ms), ("itl", itl_ms), ("e2e", e2e_ms)):
+    for name, value, typical, figure in (
+        ("ttft", ttft_ms, "geomean", _geometric_mean),
+        ("itl", itl_ms, "mean", _mean),  # chunks that come together have none: no geometric mean of that
+        ("e2e", e2e_ms, "geomean", _geometric_mean),
+    ):
         sides = _sides(a, b, _of_answered(value), paired)
-        yield from _row(f"{name}_geomean", "ms", True, sides, _geometric_mean, True)
+        yield from _row(f"{name}_{typical}", "ms", True, sides, figure, True)
         if min(sum(map(len, sides.a)), sum(map(len, sides.b))) >= needed(0.95):
             yield from _row(f"{name}_p95", "ms", True, sides, lambda values: percentile(values, 0.95), True)
     sides = _sides(a, b, lambda one: float(one.answered), paired)

@@ -35,12 +35,13 @@ def make_table(report: Report) -> str:
 def make_comparison_table(comparison: Comparison) -> str:
     rows = [("figure", "A", "B", "B against A (95 %)", "p", "verdict"), *map(comparison_row, comparison.rows)]
     ours, theirs = comparison.runs
+    tested = sum(row.p_value is not None for row in comparison.rows)
     test = "requests in pairs" if comparison.paired else "requests unpaired"
     return "\n\n".join(
         [
             f"A: {shown(comparison.a)}, runs: {ours}\nB: {shown(comparison.b)}, runs: {theirs}",
             align(rows),
-            f"p: permutation of blocks of neighbours, {test}; adjusted for {len(comparison.rows)} figures (Holm).",
+            f"p: permutation of blocks of neighbours, {test}; adjusted for {tested} figures (Holm).",
             *(f"Note: {warning}" for warning in comparison.warnings),
         ]
     )
