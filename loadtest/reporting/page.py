@@ -5,7 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from loadtest.reporting.plots import plot_latencies, plot_tally, plot_timeline
+from loadtest.reporting.plots import plot_latencies, plot_tally, plot_timeline, unit_of
 from loadtest.reporting.report import Report
 from loadtest.reporting.table import COLUMNS, LATENCIES, latency_rows, number, rate_rows, tenant_rows
 
@@ -27,7 +27,7 @@ def make_page(report: Report) -> str:
         rate_rows=list(rate_rows(report)),
         tallies=[(tally, Markup(plot_tally(tally))) for tally in report.tallies],  # noqa: S704
         tenant_rows=list(tenant_rows(report)),
-        timelines=[(one, Markup(plot_timeline(one))) for one in report.timelines],  # noqa: S704
+        timelines=[(one, unit_of(one), Markup(plot_timeline(one))) for one in report.timelines],  # noqa: S704
         details=[*report.machine.items(), *report.server.items()],
         number=number,
         percent=lambda share: f"{100 * share:.1f} %",

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import cycle
 
 from loadtest.reporting.report import Latency, Line, Tally, Timeline
 
@@ -23,11 +24,16 @@ def plot_timeline(timeline: Timeline) -> str:
     scale, unit = scale_of(most_y, timeline.unit)
     ticks = ticks_to(most_y / scale)
     parts = [*_axes(f"{timeline.name}, {unit}", ticks, ticks_to(most_x), "s")]
-    for line, colour in zip(timeline.lines, COLOURS, strict=False):
+    for line, colour in zip(timeline.lines, cycle(COLOURS), strict=False):
         parts.append(_polyline(line, colour, ticks_to(most_x)[-1], ticks[-1] * scale))
-    return _svg(timeline.name, parts) + (
-        _legend([line.label for line in timeline.lines]) if len(timeline.lines) > 1 else ""
-    )
+    legend = _legend([line.label for line in timeline.lines]) if len(timeline.lines) > 1 else ""
+    return _svg(timeline.name, parts) + legend
+
+
+def unit_of(timeline: Timeline) -> str:
+    """That of the plot's axis."""
+    most = max((value for line in timeline.lines for _, value in line.points), default=0.0)
+    return scale_of(most, timeline.unit)[1]
 
 
 def plot_latencies(latencies: Sequence[tuple[str, Latency]]) -> str:
@@ -49,7 +55,7 @@ def plot_latencies(latencies: Sequence[tuple[str, Latency]]) -> str:
     for power in range(first, last + 1):
         at = x(10.0**power)
         parts.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="4" y2="{height - 26}"/>')
-        parts.append(_text(at, height - 10, f"{10.0**power:g} ms", "middle"))
+        parts.append(_text(at, height - 10, f"{10.0**power:g} ms", "end" if power == last else "middle"))
     for row, (name, label, one) in enumerate(found):
         y, colour = 16 + 24 * row, COLOURS[("p50", "p95", "p99").index(label)]
         parts.append(_text(142, y + 4, f"{name} {label}", "end"))
@@ -62,7 +68,7 @@ def plot_latencies(latencies: Sequence[tuple[str, Latency]]) -> str:
 def plot_tally(tally: Tally) -> str:
     """One bar, parted by outcome."""
     total, at, parts = sum(tally.counts.values()), 0.0, []
-    for (name, count), colour in zip(tally.counts.items(), COLOURS, strict=False):
+    for (name, count), colour in zip(tally.counts.items(), cycle(COLOURS), strict=False):
         width = WIDTH * count / total if total else 0.0
         title = f"<title>{escape(f'{name}: {count:,.0f}')}</title>"
         parts.append(f'<rect fill="{colour}" x="{at:.1f}" y="0" width="{width:.1f}" height="18">{title}</rect>')
@@ -119,6 +125,7 @@ def _svg(label: str, parts: Sequence[str], height: int = HEIGHT) -> str:
 
 def _legend(names: Sequence[str]) -> str:
     told = (
-        f'<i style="background:{colour}"></i>{escape(name)}' for name, colour in zip(names, COLOURS, strict=False)
+        f'<i style="background:{colour}"></i>{escape(name)}'
+        for name, colour in zip(names, cycle(COLOURS), strict=False)
     )
     return f"<p>{' '.join(told)}</p>"

@@ -7,7 +7,7 @@ from loadtest.records import MetricSample, RequestRecord, Run
 from loadtest.reporting.families import split_series
 from loadtest.reporting.report import Line, Timeline
 
-MOST_POINTS, MOST_LINES = 300, 12
+MOST_POINTS, MOST_LINES = 300, 64
 UNTOLD_LABELS = {"model_name", "model"}  # the same on each line
 # Name, unit, metrics: the first of which anything is known.
 FROM_METRICS = (
@@ -36,15 +36,25 @@ def timelines_of(run: Run) -> tuple[Timeline, ...]:
 
 
 def _lines(samples: Sequence[MetricSample], metric: str) -> tuple[Line, ...]:
-    several = len({sample.source for sample in samples}) > 1
-    points: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    """One for each series, by its labels; by whose page it is, too, where several pages have the metric."""
+    points: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for sample in samples:
         for series, value in sample.values.items():
             name, labels = split_series(series)
             if name == metric:
-                told = [value for label, value in labels.items() if label not in UNTOLD_LABELS]
-                points[" ".join([sample.source, *told] if several else told)].append((sample.at_s, value))
-    return tuple(Line(label, thin(found)) for label, found in sorted(points.items())[:MOST_LINES])
+                told = " ".join(value for label, value in labels.items() if label not in UNTOLD_LABELS)
+                points[sample.source, told].append((sample.at_s, value))
+    several = len({source for source, _ in points}) > 1
+    lines = sorted(points.items())[:MOST_LINES]
+    return tuple(
+        Line(f"{place_of(source)} {told}".strip() if several else told, thin(found))
+        for (source, told), found in lines
+    )
+
+
+def place_of(source: str) -> str:
+    """A page's address without what all of them share."""
+    return source.removeprefix("http://").removeprefix("https://").removesuffix("/metrics")
 
 
 def thin(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from loadtest.records import MetricSample
 from loadtest.reporting.metric_changes import ENGINES, GATEWAY, increases, tallies_of
 from loadtest.reporting.timelines import MOST_POINTS, thin, timelines_of
@@ -53,6 +55,16 @@ def test_gauges_become_lines_by_their_labels() -> None:
     assert [line.label for line in kv.lines] == ["a", "b"]
     assert kv.lines[0].points[-1] == (110.0, 0.55)
     assert len(samples()) == len(kv.lines[0].points)
+
+
+def test_lines_are_told_apart_by_page_where_several_pages_have_them() -> None:
+    run = make_run(10)
+    values = {'vllm:num_requests_running{engine="0"}': 1.0}
+    looks = tuple(MetricSample(1.0, f"http://127.0.0.1:{port}/metrics", values) for port in (8001, 8002))
+    running = next(
+        one for one in timelines_of(replace(run, samples=looks)) if one.name == "requests running in engines"
+    )
+    assert [line.label for line in running.lines] == ["127.0.0.1:8001 0", "127.0.0.1:8002 0"]
 
 
 def test_many_points_become_few_and_keep_the_peak() -> None:
