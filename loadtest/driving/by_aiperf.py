@@ -101,7 +101,13 @@ async def run_aiperf(arguments: Sequence[str], folder: Path) -> None:
             )
         except OSError as problem:
             raise AiperfError(f"{arguments[0]} cannot be started ({problem.strerror})") from problem
-        if code := await process.wait():
+        try:
+            code = await process.wait()
+        finally:
+            if process.returncode is None:  # Ctrl-C
+                process.terminate()
+                await process.wait()
+        if code:
             raise AiperfError(f"aiperf ended with {code}: {said} says why")
 
 

@@ -1,6 +1,8 @@
 """What aiperf can be asked for, how, and how its records become ours."""
 
+import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +127,15 @@ async def test_where_it_fails_its_words_are_named(tmp_path: Path) -> None:
     assert (tmp_path / "aiperf.log").read_text() == "no\n"
     with pytest.raises(AiperfError, match="cannot be started"):
         await run_aiperf([str(tmp_path / "none")], tmp_path)
+
+
+async def test_interrupted_it_is_not_left_behind(tmp_path: Path) -> None:
+    command = ["/bin/sh", "-c", 'echo $$ > "$0"; exec sleep 600', str(tmp_path / "pid")]
+    running = asyncio.create_task(run_aiperf(command, tmp_path))
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
