@@ -5,6 +5,8 @@ Histograms are left out: a run measures latencies itself. `docs/operating.md` sa
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from math import isfinite
 
 COUNTERS = frozenset(
     """
@@ -53,7 +55,6 @@ def split_series(series: str) -> tuple[str, dict[str, str]]:
 
 def _samples(text: str) -> Iterator[tuple[str, str, float]]:
     for name, labels, value in _SAMPLE.findall(text):
-        try:
-            yield name, labels, float(value)
-        except ValueError:
-            continue  # not a number: not a sample
+        with suppress(ValueError):  # not a number: not a sample
+            if isfinite(number := float(value)):  # NaN and Inf are no JSON
+                yield name, labels, number

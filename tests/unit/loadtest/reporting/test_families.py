@@ -10,6 +10,8 @@ fovea_requests_in_flight 3.0
 fovea_time_to_first_token_seconds_bucket{le="0.1"} 4.0
 vllm:kv_cache_usage_perc{engine="0",model_name="a\\"b}c"} 0.25 1712345678
 fovea_bytes_in_flight nonsense
+fovea_gpu_utilization_ratio{gpu="0"} NaN
+fovea_gpu_memory_used_bytes{gpu="0"} +Inf
 """
 
 
