@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from loadtest.reporting.publishing import publish
 from loadtest.scenario.document import Scenario, ScenarioError
 from loadtest.scenario.reading import bundled_names, read_scenario
 
+URL_WITH_USER = re.compile(r"://[^/?#]*@")
+KEY = "OPENAI_API_KEY"
 OUT = Path("build/loadtest")
 Driver = Literal["fovea", "aiperf"]
 
@@ -89,17 +92,21 @@ def scenarios() -> None:
 def make_target(scenario: Scenario, url: str, model: str, timeout_s: float) -> Target:
     """Raises ScenarioError where a tenant's key is missing, TargetError where no model is found."""
     keys = {tenant.name: key_from(tenant.key_env) for tenant in scenario.tenants}
+    if any(keys.values()) and URL_WITH_USER.search(url):
+        raise TargetError("--url has a user of its own, which cannot go with an API key: say one of the two")
     fields = {"ignore_eos": True} if scenario.text.exact_answers else {}
     found = model or asyncio.run(find_model(url, keys[scenario.tenants[0].name]))
     return Target(url, found, keys, timeout_s, fields)
 
 
 def key_from(variable: str | None) -> str:
-    if variable is None:
-        return os.environ.get("OPENAI_API_KEY", "")
-    if variable not in os.environ:
+    """Raises ScenarioError."""
+    if variable and variable not in os.environ:
         raise ScenarioError(f"the scenario reads a tenant's API key from {variable}, which is not set")
-    return os.environ[variable]
+    key = os.environ.get(variable or KEY, "")
+    if not (key.isascii() and key.isprintable()):
+        raise ScenarioError(f"the API key in {variable or KEY} has characters that no header can hold")
+    return key
 
 
 def find_aiperf(tokenizer: Path) -> Aiperf:

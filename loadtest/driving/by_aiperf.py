@@ -16,7 +16,7 @@ import orjson
 from loadtest.driving.caller import Clock, Target, as_body
 from loadtest.driving.drive import as_message, as_record
 from loadtest.driving.gallery import Gallery
-from loadtest.driving.stream import Heard
+from loadtest.driving.stream import Heard, ProtocolError, word_of
 from loadtest.records import RequestRecord
 from loadtest.scenario.document import Closed, Poisson, Scenario, ScenarioError
 from loadtest.scenario.plan import PlannedConversation
@@ -81,8 +81,9 @@ def arguments_of(aiperf: Aiperf, scenario: Scenario, requests: int, target: Targ
     paced = ["--concurrency", str(arrival.concurrency)] if isinstance(arrival, Closed) else []
     if isinstance(arrival, Poisson):
         paced = ["--request-rate", str(arrival.rate), "--arrival-pattern", "poisson"]
+    url = target.url.rstrip("/").removesuffix("/v1")
     return [
-        str(aiperf.program), "profile", "--model", target.model, "--url", target.url.removesuffix("/v1"),
+        str(aiperf.program), "profile", "--model", target.model, "--url", url,
         "--endpoint-type", "chat", "--streaming", "--input-file", str(folder / INPUTS),
         "--custom-dataset-type", "raw_payload", "--dataset-sampling-strategy", "sequential",
         "--request-count", str(requests), *paced, "--export-level", "raw", "--export-http-trace",
@@ -117,7 +118,7 @@ def read_records(folder: Path, planned: Sequence[RequestRecord], clock: Clock) -
         heard, traced = read_lines(folder / RAW), read_lines(folder / TRACED)
         known = [number for number in heard if number < len(planned)]
         records = [noted(planned[n], heard[n], headers_of(traced.get(n, {})), clock) for n in known]
-    except (OSError, orjson.JSONDecodeError, LookupError, TypeError) as problem:
+    except (OSError, orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as problem:
         raise AiperfError(f"{folder} is not what aiperf 0.13 writes ({type(problem).__name__})") from problem
     return sorted(records, key=lambda record: record.ended_s)
 
@@ -130,17 +131,20 @@ def read_lines(path: Path) -> dict[int, dict[str, Any]]:
 
 def headers_of(line: dict[str, Any]) -> dict[str, str]:
     headers = (line.get("trace_data") or {}).get("response_headers") or {}
-    return {name.lower(): value for name, value in headers.items()}
+    return {name.lower(): word_of(str(value)) for name, value in headers.items()}
 
 
 def noted(planned: RequestRecord, line: dict[str, Any], headers: dict[str, str], clock: Clock) -> RequestRecord:
     """`planned` with what aiperf wrote of it: wall-clock times become seconds since it was sent."""
     heard, metadata = Heard(), line["metadata"]
     sent_s, sent_ns = clock.at_s(line["start_perf_ns"]), metadata["request_start_ns"]
-    for at_s, text in events_of(line, clock):
-        heard.feed(f"data: {text}\n".encode(), at_s)
     acknowledged_ns = metadata.get("request_ack_ns")
-    broken = (line.get("error") or {}).get("code") or ("" if heard.done else "cut")
+    try:
+        for at_s, text in events_of(line, clock):
+            heard.feed(f"data: {text}\n".encode(), at_s)
+        broken = (line.get("error") or {}).get("code") or ("" if heard.done else "cut")
+    except ProtocolError:
+        broken = "protocol"
     return replace(
         planned,
         sent_s=sent_s,
@@ -148,7 +152,7 @@ def noted(planned: RequestRecord, line: dict[str, Any], headers: dict[str, str],
         token_s=tuple(heard.token_s),
         ended_s=sent_s + (metadata["request_end_ns"] - sent_ns) * NANO,
         status=line.get("status") or 0,
-        code=heard.code or str(broken),
+        code=heard.code or word_of(str(broken)),
         prompt_tokens=heard.prompt_tokens,
         output_tokens=heard.output_tokens,
         engine=headers.get("x-fovea-engine", ""),

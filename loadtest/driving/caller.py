@@ -9,7 +9,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from loadtest.driving.stream import Heard, ProtocolError, code_of
+from loadtest.driving.answers import read_whole
+from loadtest.driving.stream import Heard, ProtocolError, code_of, word_of
 from loadtest.records import RequestRecord
 from loadtest.scenario.document import Tenant
 
@@ -97,10 +98,11 @@ class Caller:
 
     async def _exchange(self, noted: Noted, body: bytes, headers: dict[str, str]) -> None:
         url = f"{self._target.url.rstrip('/')}/chat/completions"
-        async with self._session.post(url, data=body, headers=headers) as response:
+        # A redirect is an answer, and none of ours: what is asked, and the key, go where they were sent.
+        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
             noted.first_byte_s, noted.status = self._clock.now_s(), response.status
-            noted.engine = response.headers.get("x-fovea-engine", "")
-            noted.image_cache = response.headers.get("x-fovea-image-cache", "")
+            noted.engine = word_of(response.headers.get("x-fovea-engine", ""))
+            noted.image_cache = word_of(response.headers.get("x-fovea-image-cache", ""))
             if response.status != 200:
                 noted.refused = await refusal_of(response)
                 return
@@ -130,7 +132,7 @@ def as_body(target: Target, messages: Sequence[object], most_tokens: int) -> byt
 
 
 async def refusal_of(response: aiohttp.ClientResponse) -> str:
-    text = await response.content.read(MOST_ERROR_BYTES)
+    text = await read_whole(response, MOST_ERROR_BYTES)
     try:
         return code_of(orjson.loads(text), str(response.status))
     except orjson.JSONDecodeError:

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import re
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import aiohttp
-from yarl import URL
 
+from loadtest.driving.answers import open_session, without_secrets
 from loadtest.driving.by_aiperf import Aiperf, drive_by_aiperf
 from loadtest.driving.caller import Caller, Clock, Target
 from loadtest.driving.drive import Driver
@@ -27,8 +26,6 @@ from loadtest.records import METRICS_FILE, REQUESTS_FILE, RequestRecord, RunInfo
 from loadtest.scenario.document import Scenario
 from loadtest.scenario.plan import PlannedConversation, make_plan
 
-# Less than servers keep idle connections (uvicorn: 5 s): a request never goes out on one that is being closed.
-KEEPALIVE_S = 3
 # Of a plan without end.
 FIRST_PLANNED = 2000
 
@@ -82,9 +79,7 @@ async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> Run
     wanted.folder.mkdir(parents=True, exist_ok=True)
     scenario, seed = wanted.scenario, wanted.seed
     planned = await fill(gallery, scenario, seed, progress)
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+    async with open_session(aiohttp.ClientTimeout(total=None, sock_connect=30)) as session:
         server = await read_version(session, wanted.target.url)
         began, clock = datetime.now(UTC), Clock()
         sampler = Sampler(session, wanted.metrics, clock)
@@ -131,7 +126,7 @@ def describe_run(wanted: Wanted, ledger: Ledger, began: datetime, server: dict[s
         scenario=wanted.scenario.name,
         scenario_text=wanted.text,
         seed=wanted.seed,
-        url=str(URL(wanted.target.url).with_user(None).with_query(None)),
+        url=without_secrets(wanted.target.url),
         model=wanted.target.model,
         began_at=began.isoformat(timespec="seconds"),
         counts_from_s=ledger.counts_from_s or 0.0,
@@ -148,8 +143,7 @@ def describe_run(wanted: Wanted, ledger: Ledger, began: datetime, server: dict[s
 
 
 def as_run(arguments: Sequence[str]) -> str:
-    """Without the password that an address may have."""
-    return re.sub(r"://[^/@\s]*@", "://", shlex.join(["fovea-loadtest", *arguments]))
+    return shlex.join(["fovea-loadtest", *map(without_secrets, arguments)])
 
 
 def own_version() -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import aiohttp
 
+from loadtest.driving.answers import without_secrets
 from loadtest.driving.caller import Clock
 from loadtest.records import MetricSample
 from loadtest.reporting.families import read_page
@@ -20,7 +21,7 @@ class Sampler:
 
     def __init__(self, session: aiohttp.ClientSession, sources: Sequence[str], clock: Clock) -> None:
         self._session = session
-        self._sources = sources
+        self._sources = dict(zip(names_of(sources), dict.fromkeys(sources), strict=True))
         self._clock = clock
         self._period_s = PERIOD_S
         self._rounds: list[list[MetricSample]] = []
@@ -38,16 +39,16 @@ class Sampler:
 
     async def sample(self) -> None:
         """One round; a page that cannot be read is missing from it."""
-        read = await asyncio.gather(*(self._read(source) for source in self._sources))
+        read = await asyncio.gather(*(self._read(name, page) for name, page in self._sources.items()))
         self._rounds.append([sample for sample in read if sample])
         if len(self._rounds) * len(self._sources) > MOST_SAMPLES:
             self._rounds = self._rounds[::2]  # the first stays: counters are told by what they grew
             self._period_s *= 2
 
-    async def _read(self, source: str) -> MetricSample | None:
+    async def _read(self, source: str, page: str) -> MetricSample | None:
         at_s = self._clock.now_s()
         try:
-            async with asyncio.timeout(TIMEOUT_S), self._session.get(source) as response:
+            async with asyncio.timeout(TIMEOUT_S), self._session.get(page, allow_redirects=False) as response:
                 text = await response.content.read(MOST_PAGE_BYTES)
                 whole = response.status == 200
                 while whole and (more := await response.content.read(MOST_PAGE_BYTES)):
@@ -59,3 +60,9 @@ class Sampler:
             self.failed += 1
             return None
         return MetricSample(at_s, source, read_page(text.decode(errors="replace")))
+
+
+def names_of(sources: Sequence[str]) -> list[str]:
+    """What pages are called in records: their addresses without secrets, told apart where only those differ."""
+    bare = [without_secrets(source) for source in dict.fromkeys(sources)]
+    return [name if name not in bare[:place] else f"{name} ({place + 1})" for place, name in enumerate(bare)]

@@ -10,6 +10,9 @@ from loadtest.records import MOST_TOKEN_TIMES
 DATA = b"data:"
 DONE = b"[DONE]"
 MOST_EVENT_BYTES = 4 * 1024**2
+MOST_WORDS = 1024**2  # characters of one answer that are kept for the next turn
+MOST_TOKENS = 10**9
+MOST_WORD = 64
 
 
 class ProtocolError(ValueError):
@@ -27,6 +30,7 @@ class Heard:
     code: str = ""
     done: bool = False
     _rest: bytes = b""
+    _said: int = 0
 
     def feed(self, data: bytes, at_s: float) -> None:
         """Raises ProtocolError."""
@@ -47,12 +51,13 @@ class Heard:
             raise ProtocolError from problem
         if not isinstance(event, dict):
             raise ProtocolError
-        if "error" in event:
+        if event.get("error"):  # some servers say null where there is none
             self.code = code_of(event, "error")
         if isinstance(usage := event.get("usage"), dict):
-            self.prompt_tokens = usage.get("prompt_tokens") or 0
-            self.output_tokens = usage.get("completion_tokens") or 0
-        for choice in event.get("choices") or ():
+            self.prompt_tokens = count_of(usage.get("prompt_tokens"))
+            self.output_tokens = count_of(usage.get("completion_tokens"))
+        choices = event.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
             delta = choice.get("delta") if isinstance(choice, dict) else None
             if isinstance(delta, dict):
                 self._hear_words(delta, at_s)
@@ -61,11 +66,22 @@ class Heard:
         words = delta.get("content") or delta.get("reasoning_content") or delta.get("reasoning")
         if words and len(self.token_s) < MOST_TOKEN_TIMES:
             self.token_s.append(at_s)
-            self.words.append(str(words))
+            self.words.append(str(words)[: MOST_WORDS - self._said])
+            self._said += len(self.words[-1])
 
 
 def code_of(body: object, otherwise: str) -> str:
     """The server's stable code, where its error says one: our gateway a word, vLLM a number."""
     error = body.get("error") if isinstance(body, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
-    return str(code or otherwise)[:64]
+    return word_of(str(code or otherwise))
+
+
+def word_of(told: str) -> str:
+    """What a server says in a word, as it may be written down and shown: short, and no control characters."""
+    return "".join(char if char.isascii() and char.isprintable() else "?" for char in told[:MOST_WORD])
+
+
+def count_of(told: object) -> int:
+    """0 where it is no count: a server's nonsense is no figure, and spoils no other."""
+    return told if isinstance(told, int) and 0 <= told <= MOST_TOKENS else 0

@@ -13,6 +13,7 @@ COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d31", "#637939", "#7b4173",
     "#843c39", "#3182bd",
 )  # fmt: skip
+LEAST = 1e-300  # what a server says may be anything
 BYTES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -79,7 +80,7 @@ def plot_tally(tally: Tally) -> str:
 
 def ticks_to(most: float) -> list[float]:
     """From 0 to the first round number that is not below `most`, in at most six steps."""
-    if not most > 0 or not math.isfinite(most):
+    if not most > LEAST or not math.isfinite(most):
         return [0.0, 1.0]
     step = 10.0 ** math.floor(math.log10(most / 4))
     step *= next(times for times in (1, 2, 5, 10) if step * times * 5 >= most)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from loadtest.driving.stream import Heard, ProtocolError, code_of
+from loadtest.driving.stream import MOST_WORDS, Heard, ProtocolError, code_of, word_of
 from loadtest.records import MOST_TOKEN_TIMES
 
 
@@ -74,3 +74,29 @@ def test_the_times_of_an_endless_answer_are_bounded() -> None:
 )
 def test_the_servers_code_is_told_where_it_says_one(body: object, code: str) -> None:
     assert code_of(body, "?") == code
+
+
+@pytest.mark.parametrize("told", [-1, "7", 2.5, None, [3], 10**30])
+def test_a_count_of_tokens_that_is_none_is_zero(told: object) -> None:
+    heard = Heard()
+    heard.feed(event(usage={"prompt_tokens": told, "completion_tokens": told}), 0.0)
+    assert (heard.prompt_tokens, heard.output_tokens) == (0, 0)
+
+
+def test_an_error_of_null_is_none() -> None:
+    heard = Heard()
+    heard.feed(event(error=None, choices=[{"delta": {"content": "a"}}]), 0.0)
+    assert (heard.code, heard.words) == ("", ["a"])
+
+
+def test_the_words_of_an_endless_answer_are_bounded() -> None:
+    heard = Heard()
+    for _ in range(3):
+        heard.feed(words("a" * (MOST_WORDS // 2 + 1)), 0.0)
+    assert sum(map(len, heard.words)) == MOST_WORDS
+    assert len(heard.token_s) == 3
+
+
+def test_a_word_of_a_server_is_short_and_holds_nothing_that_a_terminal_obeys() -> None:
+    assert word_of("overloaded") == "overloaded"
+    assert word_of("\x1b[31m\udcff" + "x" * 100) == "?[31m?" + "x" * 58

@@ -38,3 +38,11 @@ def test_each_metric_of_ours_that_reports_read_is_one_that_fovea_has() -> None:
     documented = (Path(__file__).parents[4] / "docs/operating.md").read_text()
     missing = {name for name in COUNTERS | GAUGES if name.startswith("fovea_") and f"`{name}`" not in documented}
     assert missing == set()
+
+
+def test_a_line_of_megabytes_and_lines_of_nothing_kept_are_passed_over() -> None:
+    long = 'fovea_requests_waiting{a="' + "x" * 100_000 + '"} 1\n'
+    page = (
+        long + 'fovea_requests_waiting{a="\n' * 1000 + "fovea_requests_waiting 2\nfovea_requests_waiting_total 3\n"
+    )
+    assert read_page(page) == {"fovea_requests_waiting": 2.0}
