@@ -83,8 +83,8 @@ def make_scene(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) 
     images = {
         "ca_file": ca_file,
         "deny_domains": ["denied.example"],
-        "fetch_timeout_s": 1.0,
-        "fetch_first_byte_s": 0.7,
+        "fetch_timeout_s": 4.0,  # whole seconds more than an honest answer takes beside other tests
+        "fetch_first_byte_s": 3.0,
         "max_bytes": MAX_BYTES,
         "max_redirects": 3,
     }
