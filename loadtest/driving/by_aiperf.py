@@ -56,7 +56,7 @@ def refusal_of(scenario: Scenario, target_keys: Iterable[str]) -> str | None:
 async def drive_by_aiperf(
     aiperf: Aiperf,
     scenario: Scenario,
-    plan: Sequence[PlannedConversation],
+    plan: Iterable[PlannedConversation],
     target: Target,
     gallery: Gallery,
     folder: Path,

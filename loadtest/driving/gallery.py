@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +52,8 @@ class Gallery:
         return drawn
 
     async def fill(self, pictures: Iterable[Picture], on_drawn: Callable[[], None]) -> None:
-        """Draw before the run what fits."""
-        wanted = iter(dict.fromkeys(pictures))
+        """Draw before the run what fits; no more of `pictures` is read than that."""
+        wanted = unlike(pictures)
 
         async def draw_on() -> None:
             for picture in wanted:
@@ -75,6 +75,15 @@ class Gallery:
         while self.held_bytes > self._most_bytes and self._held:
             _, gone = self._held.popitem(last=False)
             self.held_bytes -= len(gone.url)
+
+
+def unlike(pictures: Iterable[Picture]) -> Iterator[Picture]:
+    """Each once."""
+    seen: set[Picture] = set()
+    for picture in pictures:
+        if picture not in seen:
+            seen.add(picture)
+            yield picture
 
 
 def drawn_gallery(pictures: Pictures, most_bytes: int = MOST_BYTES) -> Gallery:

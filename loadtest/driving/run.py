@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from loadtest.driving.served import read_version
 from loadtest.driving.this_machine import describe_machine
 from loadtest.records import METRICS_FILE, REQUESTS_FILE, RequestRecord, RunInfo, make_line, write_lines, write_run
 from loadtest.scenario.document import Scenario
-from loadtest.scenario.plan import PlannedConversation, make_plan
+from loadtest.scenario.plan import Picture, PlannedConversation, make_plan
 
 # Of a plan without end.
 FIRST_PLANNED = 2000
@@ -78,7 +78,7 @@ async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> Run
     AiperfError."""
     wanted.folder.mkdir(parents=True, exist_ok=True)
     scenario, seed = wanted.scenario, wanted.seed
-    planned = await fill(gallery, scenario, seed, progress)
+    await fill(gallery, scenario, seed, progress)
     async with open_session(aiohttp.ClientTimeout(total=None, sock_connect=30)) as session:
         server = await read_version(session, wanted.target.url)
         began, clock = datetime.now(UTC), Clock()
@@ -91,7 +91,8 @@ async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> Run
             with suppress(asyncio.CancelledError):
                 if wanted.aiperf:
                     target, folder = wanted.target, wanted.folder
-                    driven = drive_by_aiperf(wanted.aiperf, scenario, planned, target, gallery, folder, clock)
+                    plan = make_plan(scenario, seed)
+                    driven = drive_by_aiperf(wanted.aiperf, scenario, plan, target, gallery, folder, clock)
                     ledger.note_all(await driven)
                 else:
                     await driver.drive(make_plan(scenario, seed), gallery)
@@ -104,20 +105,28 @@ async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> Run
     return info
 
 
-async def fill(gallery: Gallery, scenario: Scenario, seed: int, progress: Progress) -> list[PlannedConversation]:
-    """Reads the plan once, so that a trace that is wrong is told before anything is sent. The plan is returned, of
-    one without end its beginning."""
+async def fill(gallery: Gallery, scenario: Scenario, seed: int, progress: Progress) -> None:
+    """Reads the plan once, so that a trace that is wrong is told before anything is sent; of one without end its
+    beginning. It is planned anew when it is sent: a plan of a million requests is never in memory."""
     endless = scenario.arrival.kind == "closed" and scenario.requests is None
-    plan = make_plan(scenario, seed)
-    planned = list(itertools.islice(plan, FIRST_PLANNED)) if endless else list(plan)
-    pictures = [picture for each in planned for turn in each.turns for picture in turn.pictures]
-    await gallery.fill(pictures, progress.drawn)
-    progress.begins(None if endless else count_requests(planned))
-    return planned
+    read = Read(itertools.islice(make_plan(scenario, seed), FIRST_PLANNED if endless else None))
+    await gallery.fill(read.pictures, progress.drawn)
+    for _ in read.pictures:
+        pass
+    progress.begins(None if endless else read.requests)
 
 
-def count_requests(plan: Sequence[PlannedConversation]) -> int:
-    return sum(len(each.turns) for each in plan)
+class Read:
+    """A plan as it is read: its pictures, and how many requests it had up to there."""
+
+    def __init__(self, plan: Iterable[PlannedConversation]) -> None:
+        self.requests = 0
+        self.pictures = self._pictures(plan)
+
+    def _pictures(self, plan: Iterable[PlannedConversation]) -> Iterator[Picture]:
+        for each in plan:
+            self.requests += len(each.turns)
+            yield from (picture for turn in each.turns for picture in turn.pictures)
 
 
 def describe_run(wanted: Wanted, ledger: Ledger, began: datetime, server: dict[str, str]) -> RunInfo:

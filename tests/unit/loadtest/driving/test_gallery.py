@@ -1,5 +1,7 @@
 import asyncio
+import itertools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from loadtest.driving.gallery import Gallery, ReadyPicture, gallery_of_files, ready
@@ -70,4 +72,18 @@ async def test_files_are_shown_in_turn_by_number(tmp_path: Path) -> None:
     shown = [await gallery.get(planned(number)) for number in range(4)]
     assert shown[0] == shown[2] == ready(png(colour="red"), "png")
     assert shown[1] == shown[3] != shown[0]
+    gallery.close()
+
+
+async def test_filling_reads_no_further_than_what_fits() -> None:
+    read = 0
+
+    def endless() -> Iterator[Picture]:
+        nonlocal read
+        for read in itertools.count(1):
+            yield planned(read)
+
+    gallery = Gallery(Drawing(), most_bytes=1000)
+    await gallery.fill(endless(), lambda: None)
+    assert 9 <= read <= 12
     gallery.close()
