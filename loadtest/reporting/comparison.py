@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from loadtest.records import RUN_FILE, RecordsError, RequestRecord, Run, read_run
-from loadtest.reporting.intervals import Values, percentile
+from loadtest.reporting.intervals import Values, in_long_rows, percentile
 from loadtest.reporting.latencies import counted, e2e_ms, itl_ms, needed, ttft_ms
 from loadtest.reporting.making import SLICES, counted_s, missed_by, slo_of
 from loadtest.reporting.significance import Change, Figure, Sides, change_of, holm
@@ -163,6 +163,11 @@ def _warnings(a: Sequence[Run], b: Sequence[Run], paired: bool) -> Iterator[str]
         yield "Not the same scenario and seeds: nothing is compared in pairs, and small differences do not show."
     if any(x.info.machine != y.info.machine for x in a for y in b):
         yield "The two were driven from different machines or by other versions, which may be all the difference."
+    if any(in_long_rows([e2e_ms(one) for one in counted(run) if one.answered]) for run in (*a, *b)):
+        yield (
+            "In a run, neighbours' delays are alike for longer than its tenth: differences by chance look real. "
+            "Let runs be longer, or ask less."
+        )
     if min(len(a), len(b)) == 1:
         yield (
             "One run a side: what makes runs differ as a whole (a warm cache, a busy machine) looks here like a "

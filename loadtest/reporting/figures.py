@@ -70,7 +70,7 @@ def _of_run(report: Report, name: str) -> Estimate | float | str:
         return missed if isinstance(missed, str) else 1 - missed
     if name == "preemptions":
         found = tally_of(report, "preemptions")
-        return sum(found.counts.values()) if found else 0.0
+        return sum(found.counts.values()) if found else "no engine's metrics told of them"
     return _peak(report, PEAKS[name])
 
 

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from loadtest.records import RequestRecord, Run, RunInfo
-from loadtest.reporting.intervals import Estimate, estimate_mean, estimate_share, percentile
+from loadtest.reporting.intervals import Estimate, estimate_mean, estimate_share, in_long_rows, percentile
 from loadtest.reporting.latencies import counted, e2e_ms, itl_ms, lag_ms, latency_of, stall_ms, ttft_ms
 from loadtest.reporting.metric_changes import tallies_of
 from loadtest.reporting.report import Goodput, Latency, Rates, Report, Tally, Tenant
 from loadtest.reporting.timelines import timelines_of
 
 SLICES = 20  # of the counted time: rates differ between them
-MOST_TENANTS = 50
+MOST_TENANTS = MOST_CODES = 50
+MOST_DRAINED = 0.1  # of the counted time
+MOST_FAILED = 0.01  # of the requests
 FEWEST = 100  # requests: below that, p99 is unknown and the rest unsure
 
 
@@ -28,7 +30,7 @@ def make_report(run: Run) -> Report:
         driver=info.driver, began_at=info.began_at, command=info.command, machine=info.machine, server=info.server,
         counted_s=counted_s(info), requests=len(requests), answered=len(answered),
         warm_up=len(run.requests) - len(requests),
-        errors=dict(Counter(one.code for one in requests if one.code).most_common()),
+        errors=errors_of(requests),
         rates=rates_of(answered, info), ttft_ms=ttft,
         itl_ms=latency_of(itl_ms(one) for one in answered), stall_ms=latency_of(stall_ms(one) for one in answered),
         e2e_ms=latency_of(e2e_ms(one) for one in answered), lag_ms=lag, goodput=goodput_of(requests, info),
@@ -37,6 +39,14 @@ def make_report(run: Run) -> Report:
         engines=dict(Counter(one.engine for one in answered if one.engine).most_common(MOST_TENANTS)),
         timelines=timelines_of(run), warnings=tuple(warnings_of(run, requests, ttft, lag)),
     )  # fmt: skip
+
+
+def errors_of(requests: Sequence[RequestRecord]) -> dict[str, int]:
+    """By code. A server that makes codes up does not fill the report with them."""
+    counts = Counter(one.code for one in requests if one.code)
+    shown = dict(counts.most_common(MOST_CODES))
+    rest = counts.total() - sum(shown.values())
+    return shown | ({"others": shown.get("others", 0) + rest} if rest else {})
 
 
 def counted_s(info: RunInfo) -> float:
@@ -122,7 +132,28 @@ def warnings_of(
             f"The driver sent its requests {lag.p50.value:.1f} ms late (median): it, or its machine, could not "
             "keep up with the plan. Latencies count from the planned times and hold that delay."
         )
+    failed = sum(not one.answered for one in requests)
+    if MOST_FAILED * len(requests) < failed < len(requests):
+        yield (
+            f"{failed} of {len(requests)} requests failed, and latencies are of the others: had the slowest been "
+            "waited for, percentiles would be higher. Goodput and errors count all."
+        )
+    yield from warnings_of_time(run, requests)
     if not run.samples:
         yield "No /metrics page was read: cache hits by tier, KV cache and GPU memory are unknown."
     if not any(one.answered for one in requests):
         yield "Nothing was answered."
+
+
+def warnings_of_time(run: Run, requests: Sequence[RequestRecord]) -> Iterator[str]:
+    if in_long_rows([e2e_ms(one) for one in requests if one.answered]):
+        yield (
+            "Neighbours' delays are alike for over a tenth of the run (a queue that builds up, or more asked "
+            "than is served): intervals are too narrow, chance looks like an effect. Let it run longer."
+        )
+    last_sent_s = max((one.sent_s for one in requests), default=run.info.ended_s)
+    if (drained := run.info.ended_s - last_sent_s) > MOST_DRAINED * counted_s(run.info):
+        yield (
+            f"For the last {drained:.1f} s nothing was sent, only waited for; rates are over that time too: they "
+            "are lower than what was served while the load lasted."
+        )

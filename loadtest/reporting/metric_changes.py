@@ -38,10 +38,11 @@ def increases(samples: Iterable[MetricSample], from_s: float) -> dict[str, dict[
 def _grown(page: Sequence[MetricSample], from_s: float) -> dict[str, float]:
     before = [sample for sample in page if sample.at_s <= from_s]
     first = before[-1] if before else page[0]
-    last, grown = dict(first.values), dict.fromkeys(first.values, 0.0)
+    last = {series: max(0.0, told) for series, told in first.values.items()}
+    grown = dict.fromkeys(first.values, 0.0)
     for sample in page[max(0, len(before) - 1) + 1 :]:
-        for series, value in sample.values.items():
-            held = last.get(series, 0.0)
+        for series, told in sample.values.items():
+            held, value = last.get(series, 0.0), max(0.0, told)  # a counter below 0 is nonsense
             grown[series] = grown.get(series, 0.0) + (value - held if value >= held else value)
             last[series] = value
     return {series: amount for series, amount in grown.items() if split_series(series)[0] in COUNTERS}
@@ -56,7 +57,13 @@ def tallies_of(samples: Iterable[MetricSample], from_s: float) -> tuple[Tally, .
         found.append(Tally(name, ENGINES, {"hit": hit, "miss": max(0.0, asked - hit)}))
     for name, metric in (("preemptions", "vllm:num_preemptions_total"), ("retries", "fovea_engine_retries_total")):
         found.append(Tally(name, ENGINES if metric.startswith("vllm:") else GATEWAY, {name: _total(grown, metric)}))
-    return tuple(tally for tally in found if any(tally.counts.values()))
+    return tuple(tally for tally in found if any(tally.counts.values()) or _is_told(grown, tally))
+
+
+def _is_told(grown: dict[str, dict[str, float]], tally: Tally) -> bool:
+    """That there were no preemptions is known only where engines say so."""
+    told = {split_series(series)[0] for page in grown.values() for series in page}
+    return tally.name == "preemptions" and "vllm:num_preemptions_total" in told
 
 
 def _by(grown: dict[str, dict[str, float]], metric: str, label: str) -> dict[str, float]:

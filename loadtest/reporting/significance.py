@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.reporting.intervals import CONFIDENCE, Values, block_length, resample_in_blocks
+from loadtest.reporting.intervals import CONFIDENCE, WIDER, Values, block_length, resample_in_blocks
 
 PERMUTATIONS = 2000
 FEWEST_PERMUTATIONS = 500
@@ -62,7 +62,10 @@ def change_of(sides: Sides, figure: Figure, as_ratio: bool, seed: int = 0) -> Ch
     drawn = [change(*_resampled(a, b, sides.paired, rng)) for _ in range(times)]
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     p_value = _swap_test(sides, a, b, figure, rng) if sides.paired else _deal_test(sides, a, b, figure, rng)
-    return Change(first, second, change(a, b), float(low), float(high), p_value)
+    seen = change(a, b)
+    return Change(
+        first, second, seen, float(seen - WIDER * (seen - low)), float(seen + WIDER * (high - seen)), p_value
+    )
 
 
 def _resampled(a: Values, b: Values, paired: bool, rng: np.random.Generator) -> tuple[Values, Values]:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.records import MOST_TOKEN_TIMES, RecordsError
+from loadtest.records import MOST_TOKEN_TIMES, RecordsError, Run
 from loadtest.reporting.latencies import itl_ms, latency_of, stall_ms
 from loadtest.reporting.making import make_report
 from loadtest.reporting.report import read_report, write_report
@@ -116,3 +116,36 @@ def test_a_report_of_another_schema_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("fovea-loadtest-report/1", "fovea-loadtest-report/9"))
     with pytest.raises(RecordsError, match="of the schema fovea-loadtest-report/9"):
         read_report(path)
+
+
+def warned(run: Run, of: str) -> bool:
+    return any(of in warning for warning in make_report(run).warnings)
+
+
+def test_latencies_of_those_that_did_not_fail_are_told_to_be_that() -> None:
+    run = make_run(200)
+    assert not warned(run, "requests failed")
+    assert not warned(replace(run, requests=(*run.requests, failed(200, 50.0))), "requests failed")
+    bad = tuple(failed(200 + number, 50.0) for number in range(5))
+    assert warned(replace(run, requests=run.requests + bad), "5 of 205 requests failed")
+
+
+def test_rates_over_a_time_in_which_nothing_was_sent_are_told_to_be_low() -> None:
+    run = make_run(200)
+    assert not warned(run, "nothing was sent")
+    assert warned(replace(run, info=replace(run.info, ended_s=410.0)), "For the last 300.5 s nothing was sent")
+
+
+def test_delays_that_grow_all_along_are_told_to_be_no_sample() -> None:
+    run = make_run(200)
+    assert not warned(run, "Neighbours' delays")
+    growing = tuple(replace(one, ended_s=one.ended_s + one.number) for one in run.requests)
+    assert warned(replace(run, requests=growing), "Neighbours' delays")
+
+
+def test_codes_that_a_server_makes_up_do_not_fill_the_report() -> None:
+    run = make_run(100)
+    bad = tuple(failed(100 + number, 50.0, f"code-{number}") for number in range(300))
+    errors = make_report(replace(run, requests=run.requests + bad)).errors
+    assert len(errors) == 51
+    assert errors["others"] == 250

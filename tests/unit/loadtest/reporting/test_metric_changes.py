@@ -81,3 +81,16 @@ def test_what_is_under_way_goes_up_and_down_again() -> None:
     assert values[0] == 0
     assert max(values) >= 1
     assert min(values) == 0
+
+
+def test_no_preemptions_are_known_only_where_an_engine_tells() -> None:
+    name = 'vllm:num_preemptions_total{engine="0"}'
+    told = tallies_of([MetricSample(at, "e", {name: 3.0}) for at in (0, 9)], 0)
+    assert [(one.name, one.counts) for one in told] == [("preemptions", {"preemptions": 0.0})]
+    assert tallies_of([MetricSample(0, "e", {}), MetricSample(9, "e", {})], 0) == ()
+
+
+def test_a_counter_below_zero_counts_nothing() -> None:
+    name = "vllm:num_preemptions_total"
+    looks = [MetricSample(at, "e", {name: count}) for at, count in ((0, 0.0), (5, -1e308), (9, -5.0))]
+    assert increases(looks, 0)["e"][name] == 0
