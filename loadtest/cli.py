@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,20 +12,21 @@ from typing import Annotated, Literal
 
 import typer
 
-from loadtest.cli_compare import add_commands, read_assertions, refuse
+from loadtest.cli_compare import add_commands, read_assertions, refuse, say_error
 from loadtest.driving.by_aiperf import Aiperf, AiperfError
 from loadtest.driving.caller import Target
 from loadtest.driving.gallery import Gallery, drawn_gallery, gallery_of_files
 from loadtest.driving.run import Wanted, drive_run
-from loadtest.driving.served import TargetError, find_model
+from loadtest.driving.served import TargetError, check_pages, find_model
 from loadtest.progress import Bars
-from loadtest.records import read_run
+from loadtest.records import REQUESTS_FILE, RUN_FILE, RunInfo, read_run
 from loadtest.reporting.publishing import publish
 from loadtest.scenario.document import Scenario, ScenarioError
 from loadtest.scenario.reading import bundled_names, read_scenario
 
 URL_WITH_USER = re.compile(r"://[^/?#]*@")
 KEY = "OPENAI_API_KEY"
+INTERRUPTED = 130  # exit code, as of what Ctrl-C ends
 OUT = Path("build/loadtest")
 Driver = Literal["fovea", "aiperf"]
 
@@ -65,20 +67,26 @@ def run(
     """Sends what SCENARIO says and reports what came back, as a table, JSON and a page.
 
     The API key is read from OPENAI_API_KEY, those of tenants from the variables that the scenario names.
-    Exit codes: 0, 1 an assertion does not hold or nothing was answered, 2 usage.
+    Exit codes: 0, 1 an assertion does not hold or nothing was answered, 2 usage, 130 interrupted (what has ended
+    is reported all the same).
     """
     held = read_assertions(assertions or [])
     try:
         wanted_scenario, text = read_scenario(scenario, settings or [])
+        folder = free_folder(out or OUT / f"{wanted_scenario.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}")
         target = make_target(wanted_scenario, url, model, timeout_s)
         aiperf = find_aiperf(tokenizer) if driver == "aiperf" else None
-        folder = out or OUT / f"{wanted_scenario.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        asyncio.run(check_pages(metrics or ()))
         wanted = Wanted(wanted_scenario, text, seed, target, tuple(metrics or ()), folder, aiperf)
-        drive(wanted, make_gallery(wanted_scenario, picture or []))
+        driven = drive(wanted, make_gallery(wanted_scenario, picture or []))
+        finished = read_run(folder)
+        code = publish(folder, finished, held, typer.echo)
     except (ScenarioError, TargetError, AiperfError) as problem:
         refuse(str(problem))
-    finished = read_run(folder)
-    code = publish(folder, finished, held, typer.echo)
+    except OSError as problem:
+        refuse(f"{folder} cannot be written: {problem.strerror}; name another folder with --out")
+    if driven.interrupted:
+        sys.exit(INTERRUPTED)
     sys.exit(code if any(request.answered for request in finished.requests) else 1)
 
 
@@ -119,17 +127,36 @@ def find_aiperf(tokenizer: Path) -> Aiperf:
 def make_gallery(scenario: Scenario, files: list[Path]) -> Gallery:
     """Exits 2 where a file is missing: before anything is sent."""
     for path in files:
-        if not path.is_file():
-            refuse(f"{path} is not a file")
+        if not (path.is_file() and os.access(path, os.R_OK)):
+            refuse(f"{path} is not a file that can be read")
     return gallery_of_files(files) if files else drawn_gallery(scenario.pictures)
 
 
-def drive(wanted: Wanted, gallery: Gallery) -> None:
-    with Bars() as bars:
-        try:
-            asyncio.run(drive_run(wanted, gallery, bars))
-        finally:
-            gallery.close()
+def free_folder(folder: Path) -> Path:
+    """Exits 2 where there is a run: no run is written over another."""
+    if any((folder / name).exists() for name in (RUN_FILE, REQUESTS_FILE)):
+        refuse(f"{folder} holds a run already: name another folder with --out")
+    return folder
+
+
+def drive(wanted: Wanted, gallery: Gallery) -> RunInfo:
+    """Exits where it is interrupted before anything was sent. Raises what `drive_run` does."""
+    try:
+        with Bars() as bars:
+            return asyncio.run(drive_until_told(wanted, gallery, bars))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        say_error("fovea-loadtest: interrupted before anything was sent")
+        sys.exit(INTERRUPTED)
+    finally:
+        gallery.close()
+
+
+async def drive_until_told(wanted: Wanted, gallery: Gallery, bars: Bars) -> RunInfo:
+    """SIGTERM, by which CI and containers end things, is as good as Ctrl-C."""
+    running = asyncio.current_task()
+    assert running is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    return await drive_run(wanted, gallery, bars)
 
 
 def main() -> None:

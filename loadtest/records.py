@@ -106,6 +106,7 @@ class RunInfo:
     driver: str = "fovea"  # fovea | guidellm | aiperf
     fovea: str = ""  # version of this program
     command: str = ""
+    interrupted: bool = False  # ended before its plan did
     machine: dict[str, str] = field(default_factory=dict)  # of the driver: cpu, cores, memory, gpu, python
     server: dict[str, str] = field(default_factory=dict)  # versions that the server told
     schema: str = SCHEMA

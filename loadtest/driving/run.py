@@ -5,8 +5,7 @@ import itertools
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -75,7 +74,7 @@ class Ledger:
 
 async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> RunInfo:
     """Interrupted (Ctrl-C), what has ended is kept and the run is as long as it was. Raises ScenarioError,
-    AiperfError."""
+    AiperfError, and OSError where the folder cannot be written."""
     wanted.folder.mkdir(parents=True, exist_ok=True)
     scenario, seed = wanted.scenario, wanted.seed
     await fill(gallery, scenario, seed, progress)
@@ -88,7 +87,8 @@ async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> Run
             driver = Driver(scenario, Caller(session, wanted.target, clock), clock, ledger.note)
             sampling = asyncio.create_task(sampler.run())
             # What Ctrl-C does: the task is cancelled, and goes on to write down what it has.
-            with suppress(asyncio.CancelledError):
+            interrupted = False
+            try:
                 if wanted.aiperf:
                     target, folder = wanted.target, wanted.folder
                     plan = make_plan(scenario, seed)
@@ -96,11 +96,15 @@ async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> Run
                     ledger.note_all(await driven)
                 else:
                     await driver.drive(make_plan(scenario, seed), gallery)
+            except asyncio.CancelledError:
+                interrupted = True
+            except ExceptionGroup as group:  # of the requests under way: all had the same disk
+                raise first_unwritten(group) from group
             sampling.cancel()
             await asyncio.wait([sampling])
             await sampler.sample()
     write_lines(wanted.folder / METRICS_FILE, sampler.samples)
-    info = describe_run(wanted, ledger, began, server)
+    info = replace(describe_run(wanted, ledger, began, server), interrupted=interrupted)
     write_run(wanted.folder, info)
     return info
 
@@ -127,6 +131,14 @@ class Read:
         for each in plan:
             self.requests += len(each.turns)
             yield from (picture for turn in each.turns for picture in turn.pictures)
+
+
+def first_unwritten(group: ExceptionGroup) -> BaseException:
+    """The OSError among them; where there is none, a bug: all of it."""
+    found: BaseException | None = group.subgroup(OSError)
+    while isinstance(found, ExceptionGroup):
+        found = found.exceptions[0]
+    return found or group
 
 
 def describe_run(wanted: Wanted, ledger: Ledger, began: datetime, server: dict[str, str]) -> RunInfo:

@@ -1,5 +1,7 @@
 """What a server says of itself before it is asked anything: its model and its version."""
 
+from collections.abc import Sequence
+
 import aiohttp
 import orjson
 
@@ -16,6 +18,8 @@ class TargetError(ValueError):
 
 async def find_model(url: str, key: str) -> str:
     """The first that /models lists. Raises TargetError."""
+    if not url.startswith(("http://", "https://")):
+        raise TargetError("--url must begin with http:// or https://, such as http://127.0.0.1:8080/v1")
     headers = {"authorization": f"Bearer {key}"} if key else {}
     asked = f"{url.rstrip('/')}/models"
     shown = without_secrets(asked)
@@ -25,12 +29,33 @@ async def find_model(url: str, key: str) -> str:
             session.get(asked, headers=headers, allow_redirects=False) as answer,
         ):
             if answer.status != 200:
-                raise TargetError(f"{shown} answered {answer.status}: is there a key, and does --url end in /v1?")
+                raise TargetError(f"{shown} answered {answer.status}: {advice_for(answer.status)}")
             return str(orjson.loads(await read_whole(answer, MOST_BYTES))["data"][0]["id"])
     except (aiohttp.ClientError, OSError) as problem:
         raise TargetError(f"{shown} does not answer ({type(problem).__name__})") from problem
     except (orjson.JSONDecodeError, LookupError, TypeError) as problem:
         raise TargetError(f"{shown} lists no model: name one with --model") from problem
+
+
+def advice_for(status: int) -> str:
+    if status in (401, 403):
+        return "it wants an API key, from OPENAI_API_KEY or the variables that the scenario's tenants name"
+    if 300 <= status < 400:
+        return "redirects are not followed, say where it leads to with --url"
+    return "is it an OpenAI-compatible server, and does --url end in /v1?"
+
+
+async def check_pages(pages: Sequence[str]) -> None:
+    """A page that cannot be read is told before the run, not missed after it. Raises TargetError."""
+    async with open_session(TIMEOUT) as session:
+        for page in pages:
+            shown = f"--metrics {without_secrets(page)}"
+            try:
+                async with session.get(page, allow_redirects=False) as answer:
+                    if answer.status != 200:
+                        raise TargetError(f"{shown} answered {answer.status}: is it the whole address of a page?")
+            except (aiohttp.ClientError, OSError) as problem:
+                raise TargetError(f"{shown} does not answer ({type(problem).__name__})") from problem
 
 
 async def read_version(session: aiohttp.ClientSession, url: str) -> dict[str, str]:

@@ -125,6 +125,8 @@ def warnings_of(
     run: Run, requests: Sequence[RequestRecord], ttft: Latency | None, lag: Latency | None
 ) -> Iterator[str]:
     """Sentences: what keeps a reader from taking the figures as they are."""
+    if run.info.interrupted:
+        yield "The run was interrupted: it is shorter than its plan, and what was under way then is in no figure."
     if len(requests) < FEWEST:
         yield f"Only {len(requests)} requests count: intervals are wide, and some percentiles are unknown."
     if ttft and lag and lag.p50.value > 0.1 * ttft.p50.value:

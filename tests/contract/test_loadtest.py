@@ -74,11 +74,17 @@ def test_what_does_not_hold_is_told_and_fails_the_command(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--picture", "none.png", "--model", "demo"], "none.png is not a file"),
+        (["--picture", "none.png", "--model", "demo"], "none.png is not a file that can be read"),
         (["--set", "tenants=[{name: a, key_env: FOVEA_NO_SUCH_KEY}]"], "FOVEA_NO_SUCH_KEY, which is not set"),
         (["--set", "pictures.sise=1"], "pictures.sise: Extra inputs are not permitted"),
         (["--assert", "ttft<<5"], "ttft<<5"),
         ([], "http://127.0.0.1:1/v1/models does not answer"),
+        (
+            ["--model", "demo", "--metrics", "http://127.0.0.1:1/metrics"],
+            "--metrics http://127.0.0.1:1/metrics does",
+        ),
+        (["--url", "127.0.0.1:1/v1"], "--url must begin with http:// or https://"),
+        (["--set", "arrival=["], "its value is not readable YAML (line 1"),
     ],
 )
 def test_usage_is_told_before_anything_is_sent(tmp_path: Path, more: list[str], says: str) -> None:
@@ -86,6 +92,33 @@ def test_usage_is_told_before_anything_is_sent(tmp_path: Path, more: list[str], 
     assert done.exit_code == 2
     assert says in " ".join(done.output.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_server_answers_instead_of_its_models_says_what_to_do(tmp_path: Path) -> None:
+    engine, auth = FakeEngine(), {"key_hashes": {"0" * 64: "somebody"}}
+    with serving(engine.app) as engine_url, gateway(engine_url, auth=auth) as url:
+        wants_key = run(url, tmp_path / "out")
+        elsewhere = run(f"{url}/v1", tmp_path / "out")
+        no_page = run(url, tmp_path / "out", "--model", "demo", "--metrics", f"{url}/metricss")
+    for done, says in (
+        (wants_key, "answered 401: it wants an API key, from OPENAI_API_KEY"),
+        (elsewhere, "answered 404: is it an OpenAI-compatible server, and does --url end in /v1?"),
+        (no_page, "/metricss answered 404: is it the whole address of a page?"),
+    ):
+        assert (done.exit_code, says in " ".join(done.output.split())) == (2, True), done.output
+    assert (engine.chats, (tmp_path / "out").exists()) == ([], False)
+
+
+def test_no_run_is_written_over_another_nor_where_nothing_can_be_written(tmp_path: Path) -> None:
+    engine, file = FakeEngine(), tmp_path / "a file"
+    file.touch()
+    with serving(engine.app) as engine_url:
+        assert run(engine_url, tmp_path / "run").exit_code == 0
+        before = (tmp_path / "run" / "requests.jsonl").read_bytes()
+        for folder, says in ((tmp_path / "run", "holds a run already"), (file, "cannot be written: File exists")):
+            done = run(engine_url, folder)
+            assert (done.exit_code, says in done.output, "with --out" in done.output) == (2, True, True)
+    assert (len(engine.chats), (tmp_path / "run" / "requests.jsonl").read_bytes()) == (23, before)
 
 
 def test_all_scenarios_are_listed_with_a_sentence() -> None:

@@ -6,11 +6,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from loadtest.driving.caller import Target
 from loadtest.driving.gallery import drawn_gallery
 from loadtest.driving.run import Wanted, drive_run
 from loadtest.driving.served import find_model
-from loadtest.records import RequestRecord, Run, read_run
+from loadtest.records import REQUESTS_FILE, RequestRecord, Run, read_run
 from loadtest.scenario.document import Scenario
 from tests.fakes.engine import FakeEngine, images_in
 from tests.fakes.gateway import gateway
@@ -157,6 +159,14 @@ async def test_what_breaks_is_told_by_what_broke(tmp_path: Path) -> None:
     assert [(r.code, r.status, r.first_byte_s) for r in run.requests] == [("connection", 0, None)] * 2
 
 
+async def test_a_full_disk_ends_the_run_and_is_told_as_such(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    (tmp_path / REQUESTS_FILE).symlink_to("/dev/full")
+    with serving(engine.app) as engine_url, pytest.raises(OSError, match="No space left on device"):
+        await drive(engine_url, tmp_path, requests=3000)
+    assert len(engine.chats) < 3000
+
+
 async def test_interrupted_what_has_ended_is_kept(tmp_path: Path) -> None:
     engine = FakeEngine()
     progress = Silent()
@@ -172,3 +182,4 @@ async def test_interrupted_what_has_ended_is_kept(tmp_path: Path) -> None:
         run = await driving
     assert len(run.requests) == len(progress.numbers) >= 5
     assert progress.begun_with is None
+    assert run.info.interrupted

@@ -24,8 +24,9 @@ WHOLE = "name: x\narrival: {kind: closed, concurrency: 2}\nrequests: 5\n"
             "a tenant's own arrival goes with poisson or bursts only",
         ),
         ("name: x\nrequests: 1\narrival: {kind: flood}\n", "arrival: "),
-        ("[", "is not readable YAML"),
-        ("- a\n", "valid dictionary"),
+        ("[", "is not readable YAML (line 1, column 2: "),
+        ("- a\n", "must be a mapping of keys to values"),
+        (WHOLE.replace("x", "Big X"), "name: must be lower-case letters, digits and dashes"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_key(tmp_path: Path, text: str, says: str) -> None:
