@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from loadtest.cli_compare import add_commands, read_assertions, refuse, say_error
+from loadtest.cli_trace import trace_command
 from loadtest.driving.by_aiperf import Aiperf, AiperfError
 from loadtest.driving.caller import Target
 from loadtest.driving.gallery import Gallery, drawn_gallery, gallery_of_files
@@ -37,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 add_commands(app)
+app.command("trace")(trace_command)
 
 
 @app.command()
