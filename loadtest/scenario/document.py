@@ -16,7 +16,7 @@ class ScenarioError(ValueError):
 class Part(BaseModel):
     """A misspelt key is an error, never silently a default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Closed(Part):
@@ -129,6 +129,12 @@ class Tokens(Part):
     spread: float = Field(0, ge=0)
     least: int = Field(1, ge=1)
     most: int = Field(100_000, ge=1)
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        if self.least > self.most:
+            raise ValueError("least is more than most")
+        return self
 
 
 class Text(Part):

@@ -13,6 +13,7 @@ from loadtest.scenario.words import WORDS
 COLOURS = ("#d62026", "#f58c18", "#f6db27", "#22963e", "#2452ce", "#86309e", "#16161a")
 CELLS = 12
 GRAIN = 10
+SMALL = (128, 32)  # px: print does not fit on less
 
 
 def draw_picture(picture: Picture, pictures: Pictures) -> bytes:
@@ -68,6 +69,7 @@ def receipt(picture: Picture, _: Pictures) -> Image.Image:
         name = " ".join(rng.choices(WORDS, k=2))
         pen.text((size, y), name, fill="#202020", font=font)
         pen.text((picture.width * 3 // 4, y), f"{rng.randint(1, 99_999) / 100:.2f}", fill="#202020", font=font)
+    stamp(picture, image)
     return image
 
 
@@ -99,4 +101,17 @@ def camera(picture: Picture, pictures: Pictures) -> Image.Image:
     x, y = (frame * side // 4) % picture.width, picture.height * 2 // 3
     pen.rectangle((x, y, x + side, y + side), fill="#16161a")
     pen.text((4, 4), f"CAM {view:02d} {frame:08d}", fill="black")
+    stamp(picture, image)
     return image
+
+
+def stamp(picture: Picture, image: Image.Image) -> None:
+    """Four cells of colours along the bottom of what is too small for its number in print: pictures of different
+    numbers are never equal."""
+    if picture.width >= SMALL[0] and picture.height >= SMALL[1]:
+        return
+    rng, pen = seeded(picture, "stamp", picture.number), ImageDraw.Draw(image)
+    width, top = -(-picture.width // 4), picture.height - picture.height // 4
+    for place in range(4):
+        colour = (rng.randrange(256), rng.randrange(256), rng.randrange(256))
+        pen.rectangle((place * width, top, (place + 1) * width - 1, picture.height), fill=colour)

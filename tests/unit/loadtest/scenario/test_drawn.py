@@ -37,3 +37,11 @@ def test_little_changes_between_frames_of_a_camera() -> None:
     frames = [np.asarray(Image.open(io.BytesIO(draw("camera", n))).convert("RGB")).astype(int) for n in (0, 2, 1)]
     same_view, other_view = ((np.abs(frames[0] - each).max(axis=2) > 0).mean() for each in frames[1:])
     assert 0 < same_view < 0.1 < other_view
+
+
+@pytest.mark.parametrize("side", [16, 64])
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_pictures_too_small_for_print_are_unlike_all_the_same(drawing: str, side: int) -> None:
+    pictures = Pictures.model_validate({"drawing": drawing, "cameras": 2})
+    planned = [Picture(number, side, side, "jpeg", 80, seed) for number in range(60) for seed in (1, 2)]
+    assert len({draw_picture(each, pictures) for each in planned}) == 120
