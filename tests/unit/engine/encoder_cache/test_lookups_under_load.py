@@ -4,6 +4,7 @@ import multiprocessing
 import random
 import threading
 import time
+from dataclasses import replace
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
@@ -24,9 +25,12 @@ Promise = tuple[str, Span]
 
 
 class Slow(MemoryTier):
+    """What it has was made this moment: else a machine that is slow for a life would find nothing for ever."""
+
     def get(self, key: str) -> Embedding | None:
         time.sleep(random.random() * 0.002)
-        return self.held.get(key)
+        found = self.held.get(key)
+        return None if found is None else replace(found, created_s=time.time())
 
 
 def read(handle: str, promises: "SimpleQueue[Promise | None]", told: "SimpleQueue[tuple[str, bool]]") -> None:
