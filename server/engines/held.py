@@ -5,6 +5,7 @@ We keep the same order, and learn of each miss: what was used before a picture t
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -36,7 +37,8 @@ class HeldImages:
     def __init__(self, rules: HeldRules, clock: Callable[[], float] = time.monotonic) -> None:
         self._rules = rules
         self._clock = clock
-        self._sizes: dict[str, int] = {}
+        # Not a dict: to find its first key costs one look for each that left before it.
+        self._sizes: OrderedDict[str, int] = OrderedDict()
         self._bytes = 0
         self._trust = TRUST
         self._paused_until = 0.0
@@ -53,18 +55,22 @@ class HeldImages:
             self._bytes += slot.size - self._sizes.pop(slot.digest, 0)
             self._sizes[slot.digest] = slot.size
         while self._bytes > self._rules.most_bytes or len(self._sizes) > MOST_PICTURES:
-            self._bytes -= self._sizes.pop(next(iter(self._sizes)))
+            self._bytes -= self._sizes.popitem(last=False)[1]
 
     def hit(self) -> None:
         self._trust = min(self._trust + HIT, MOST_TRUST)
 
     def missed(self, digests: frozenset[str]) -> None:
-        """The engine does not hold all of these: forget them, and what was used before the first of them."""
+        """The engine does not hold all of these: forget them, and what was used before the first of them.
+
+        What is forgotten was seen once: however much is held, that is all that is looked at.
+        """
         older = True
-        for digest in [*self._sizes]:
-            if older or digest in digests:
-                self._bytes -= self._sizes.pop(digest)
-            older = older and digest not in digests
+        while older and self._sizes:
+            digest, size = self._sizes.popitem(last=False)
+            self._bytes -= size
+            older = digest not in digests
+        self.forget(digests)
         self._trust += MISS
         if self._trust <= 0:
             self._trust = TRUST

@@ -59,6 +59,28 @@ def test_all_that_were_named_in_vain_are_forgotten(held: HeldImages) -> None:
     assert held.among(slots(*"cefgh")) == set("cefgh")
 
 
+class Digest(str):
+    """Counts how often any of its kind is looked for."""
+
+    looks = 0
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        Digest.looks += 1
+        return super().__hash__()
+
+
+def test_a_miss_looks_only_at_what_it_forgets(clock: Clock) -> None:
+    held = HeldImages(HeldRules(most_bytes=10**12), clock)
+    digests = [Digest(number) for number in range(MOST_PICTURES)]
+    held.saw(slots(*digests, size=1))
+    missed = frozenset(digests[:2])
+    Digest.looks = 0
+    held.missed(missed)
+    assert 0 < Digest.looks < 50
+    assert held.among(slots(*digests[:4])) == {"2", "3"}
+
+
 def test_an_engine_that_keeps_nothing_is_left_alone_for_a_while(held: HeldImages, clock: Clock) -> None:
     asked = 0
     for _ in range(50):
