@@ -16,10 +16,12 @@ KEPT, MOST_TENANTS, MOST_MODELS = 33, 256, 256
 
 @dataclass(slots=True)
 class Ratio:
-    """Of one model. `tenants` hold the bytes per token of their last answers, the least recently heard first."""
+    """Of one model. `tenants` hold the bytes per token of their last answers, the least recently heard first; the
+    value is made afresh when as many as `due` have been `heard`."""
 
     value: float = FIRST_GUESS
     heard: int = 0
+    due: int = 0
     tenants: "OrderedDict[str, deque[float]]" = field(default_factory=OrderedDict)
 
 
@@ -61,8 +63,10 @@ class Calibration:
             ratio.tenants.move_to_end(tenant)
         last.append(min(MOST, max(LEAST, text_bytes / text_tokens)))
         ratio.heard += 1
-        # Afresh at each of the first, then now and then: it changes slowly, and is asked for at every request.
-        if ratio.heard <= KEPT or ratio.heard % KEPT == 0:
+        # Afresh at each of the first, then now and then, no more often than there are tenants to hear: so that an
+        # answer never costs more than about one median, however many they are.
+        if ratio.heard <= KEPT or ratio.heard >= ratio.due:
+            ratio.due = ratio.heard + max(KEPT, len(ratio.tenants))
             voices = [median_low(each) for each in ratio.tenants.values() if len(each) >= ENOUGH]
             if voices:
                 ratio.value = median_low(voices)

@@ -1,3 +1,5 @@
+from statistics import median_low
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +49,30 @@ def test_strange_answers_of_a_tenant_do_not_move_its_own_voice() -> None:
         taught(calibration, "ann", 3.0, times=5)
         taught(calibration, "ann", 1.0, times=2)
     assert calibration.bytes_per_token("demo") == pytest.approx(3.0)
+
+
+def test_an_answer_costs_about_one_median_however_many_tenants_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    calibration = Calibration()
+    tenants = [f"tenant-{number}" for number in range(MOST_TENANTS)]
+    for tenant in tenants:
+        taught(calibration, tenant, 3.0, times=4)
+    made: list[int] = []
+
+    def median_of(values: list[float]) -> float:
+        made.append(len(values))
+        return median_low(values)
+
+    monkeypatch.setattr("server.admission.calibration.median_low", median_of)
+    for tenant in 4 * tenants:
+        taught(calibration, tenant, 2.0, times=1)
+    assert MOST_TENANTS < len(made) < 1.5 * 4 * MOST_TENANTS
+
+
+def test_many_tenants_are_heard_although_not_at_every_answer() -> None:
+    calibration = Calibration()
+    for tenant in 7 * [f"tenant-{number}" for number in range(MOST_TENANTS)]:
+        taught(calibration, tenant, 2.0, times=1)
+    assert calibration.bytes_per_token("demo") == pytest.approx(2.0)
 
 
 def test_short_texts_say_nothing() -> None:
