@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import Literal
 
 from server.engine.encoder_cache.arena import Arena
@@ -67,6 +68,8 @@ class HostMemory:
         self._order = S3Fifo(arena.capacity_bytes)
         self._kept: dict[str, Kept] = {}
         self._graces: OrderedDict[str, float] = OrderedDict()  # a pin of ours each, until then
+        # When each expires, the first one first. What has left since may still stand here.
+        self._due: list[tuple[float, str]] = []
         self._leaving: deque[tuple[Span, bool]] = deque()
         self._closed = False
         self.figures = MemoryFigures()
@@ -139,6 +142,9 @@ class HostMemory:
         with self._lock:
             self._graces[key] = now + GRACE_S
             self._kept[key] = kept
+            if kept.expires_s < NEVER:
+                heappush(self._due, (kept.expires_s, key))
+                self._tidy_due()
 
     def withdraw(self, key: str, span: Span) -> None:
         with self._lock:
@@ -158,9 +164,8 @@ class HostMemory:
         now = self._clock()
         with self._lock:
             self._order.capacity_bytes = self._arena.capacity_bytes
-        for key in [key for key, kept in list(self._kept.items()) if kept.expires_s <= now]:
-            with self._lock:
-                self._expire(key, now)
+        while self._expire_next(now):
+            pass
         with self._putting:
             if not self._closed:
                 self._free_leaving()
@@ -198,6 +203,20 @@ class HostMemory:
             self._order.unpin(key)
             self._order.remove(key)
             self._order.capacity_bytes = self._arena.capacity_bytes
+
+    def _expire_next(self, now: float) -> bool:
+        """Whether one was due. What is pinned leaves with its last unpin, what was forgotten has been seen to."""
+        with self._lock:
+            if not self._due or self._due[0][0] > now:
+                return False
+            self._expire(heappop(self._due)[1], now)
+            return True
+
+    def _tidy_due(self) -> None:
+        """Leave out what has left. As it halves the heap, its cost is shared by as many that came."""
+        if len(self._due) > 2 * len(self._kept) + 64:
+            self._due = [(kept.expires_s, key) for key, kept in self._kept.items() if abs(kept.expires_s) < NEVER]
+            heapify(self._due)
 
     def _expire(self, key: str, now: float) -> None:
         """Unless it is pinned, in which case the last unpin does."""
