@@ -5,7 +5,7 @@ SET_UP := $(PYTHON) deploy/environments/set_up.py
 GPU_PYTHON ?= .venv/quantize/bin/python
 PROMETHEUS ?= http://127.0.0.1:9090
 
-.PHONY: help setup demo test test-unit lint format check lesson bench-quantize bench-gateway bench-metrics bench-scaling bench-cache bench-gpu train observe docs dashboards screenshots chart images images-demo clean
+.PHONY: help setup demo test test-unit lint format check lesson bench bench-quantize bench-gateway bench-metrics bench-scaling bench-cache bench-gpu train observe docs dashboards screenshots chart images images-demo clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,24 +41,33 @@ check: setup  ## measure what the bundled model sees: 500 held-out questions a s
 lesson: setup  ## quantize the bundled model nine ways, measure what each sees, write docs/lesson.md
 	$(GATEWAY)/python -m demo.lesson.teach
 
+bench:  ## every table of docs/benchmarks, in under an hour on two cores; ARGS="--only soak,cache", "--resume", "--list"
+	@$(SET_UP) gateway
+	@$(GATEWAY)/python -m loadtest.bench_all $(ARGS)
+
 bench-quantize: setup  ## our writer beside llm-compressor's and cp: docs/benchmarks/quantize.md
 	$(GATEWAY)/python -m loadtest.bench_quantize
+	@$(GATEWAY)/python -m loadtest.claims
 
 bench-gateway:  ## what the gateway adds to a request, by stage and beside other gateways: docs/benchmarks/gateway.md
 	@$(SET_UP) gateway nginx peer-vllm-router peer-smg peer-litellm
 	$(GATEWAY)/python -m loadtest.bench_gateway
+	@$(GATEWAY)/python -m loadtest.claims
 
 bench-metrics:  ## what counting adds to a request, and what a scrape takes: docs/benchmarks/metrics.md
 	@$(SET_UP) gateway
 	$(GATEWAY)/python -m loadtest.bench_metrics
+	@$(GATEWAY)/python -m loadtest.claims
 
 bench-scaling:  ## what a request costs as pictures, streams, tenants, engines, cache entries grow: docs/benchmarks/scaling.md
 	@$(SET_UP) gateway
 	$(GATEWAY)/python -m loadtest.bench_scaling
+	@$(GATEWAY)/python -m loadtest.claims
 
 bench-cache:  ## time to first token with embeddings from each tier, beside stock vLLM: docs/benchmarks/embedding-cache.md
 	@$(SET_UP) gateway engine valkey
 	$(GATEWAY)/python -m loadtest.bench_embedding_cache
+	@$(GATEWAY)/python -m loadtest.claims
 
 bench-gpu:  ## on one GPU: FP8 beside BF16, pictures encoded or loaded: docs/benchmarks/gpu.md (SKIPPED without a GPU)
 	@$(SET_UP) quantize
