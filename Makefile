@@ -5,7 +5,7 @@ SET_UP := $(PYTHON) deploy/environments/set_up.py
 GPU_PYTHON ?= .venv/quantize/bin/python
 PROMETHEUS ?= http://127.0.0.1:9090
 
-.PHONY: help setup demo test test-unit lint format check lesson bench bench-quantize bench-gateway bench-metrics bench-scaling bench-cache bench-gpu train observe docs dashboards screenshots chart images images-demo clean
+.PHONY: help setup demo test test-unit lint format check lesson bench bench-quantize bench-gateway bench-metrics bench-scaling bench-soak bench-cache bench-gpu train observe docs dashboards screenshots chart images images-demo clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -62,6 +62,11 @@ bench-metrics:  ## what counting adds to a request, and what a scrape takes: doc
 bench-scaling:  ## what a request costs as pictures, streams, tenants, engines, cache entries grow: docs/benchmarks/scaling.md
 	@$(SET_UP) gateway
 	$(GATEWAY)/python -m loadtest.bench_scaling
+	@$(GATEWAY)/python -m loadtest.claims
+
+bench-soak:  ## half an hour at 80 % load: memory and open files of gateway and engine: docs/benchmarks/soak.md
+	@$(SET_UP) gateway engine
+	$(GATEWAY)/python -m loadtest.bench_soak
 	@$(GATEWAY)/python -m loadtest.claims
 
 bench-cache:  ## time to first token with embeddings from each tier, beside stock vLLM: docs/benchmarks/embedding-cache.md
