@@ -34,11 +34,13 @@ class Failures:
 
     @contextmanager
     def note(self, what: str) -> Iterator[None]:
-        """torch's errors (memory, kernels that there are not for a shape) are RuntimeErrors."""
+        """torch's errors are RuntimeErrors (memory, a kernel that there is not); some checks of shapes and scales
+        (TORCH_CHECK_VALUE, also in `_scaled_mm`) are ValueErrors."""
         try:
             yield
-        except (RuntimeError, StepFailed) as problem:
-            self._found.append(f"{what}: {str(problem).strip().splitlines()[0]}")
+        except (RuntimeError, ValueError, StepFailed) as problem:
+            said = str(problem).strip().splitlines() or [type(problem).__name__]
+            self._found.append(f"{what}: {said[0]}")
 
     def end(self) -> None:
         """Raises StepFailed if there were any."""

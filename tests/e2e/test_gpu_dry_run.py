@@ -84,3 +84,21 @@ def test_without_a_gpu_the_real_one_says_that_it_is_skipped(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "SKIPPED: no GPU" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+NOTED = """
+from loadtest.gpu.bench import Failures, StepFailed
+failures = Failures()
+for problem in (RuntimeError("no kernel\\nand more"), ValueError("a shape"), RuntimeError(), StepFailed("off")):
+    with failures.note("x"):
+        raise problem
+try:
+    failures.end()
+except StepFailed as failure:
+    print(failure)
+"""
+
+
+def test_what_torch_refuses_is_noted_by_itself_whatever_it_raises() -> None:
+    done = subprocess.run([QUANTIZE_PYTHON, "-c", NOTED], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "x: no kernel; x: a shape; x: RuntimeError; and 1 more\n"
