@@ -80,8 +80,10 @@ async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> Run
     await fill(gallery, scenario, seed, progress)
     async with open_session(aiohttp.ClientTimeout(total=None, sock_connect=30)) as session:
         server = await read_version(session, wanted.target.url)
-        began, clock = datetime.now(UTC), Clock()
+        clock = Clock()
         sampler = Sampler(session, wanted.metrics, clock)
+        await sampler.sample()  # what counters are told from: before anything is sent, however busy the machine is
+        began, clock.began_ns = datetime.now(UTC), Clock().began_ns
         with (wanted.folder / REQUESTS_FILE).open("wb") as file:
             ledger = Ledger(file, progress)
             driver = Driver(scenario, Caller(session, wanted.target, clock), clock, ledger.note)
