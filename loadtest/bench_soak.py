@@ -21,7 +21,7 @@ from pathlib import Path
 
 from loadtest.driving.this_machine import cpu_name
 from loadtest.gateway.machine import machine_busy_s, own_cpu_s
-from loadtest.peers.processes import cpu_s
+from loadtest.peers.processes import cpu_s, tree
 from loadtest.soak.page import make_page, make_plot
 from loadtest.soak.processes import ProcessFailed, Told, engine, gateway, told
 from loadtest.soak.result import Result, Sample, Window
@@ -36,10 +36,10 @@ class Amounts:
     idle before it is said to have stayed open."""
 
     soak_s: float
-    first_s: float = 30
-    find_s: float = 60
+    first_s: float = 20
+    find_s: float = 45
     every_s: float = 10
-    rest_s: float = 60
+    rest_s: float = 20
     callers: int = 8
     share: float = 0.8
 
@@ -53,7 +53,7 @@ class Deployment:
     driver: Told
 
     def cpu_s(self) -> float:
-        return sum(cpu_s(pid) for pid in [*self.roots.values(), *self.unjudged.values()])
+        return sum(cpu_s(pid) for root in [*self.roots.values(), *self.unjudged.values()] for pid in tree(root))
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def soak(result: Result, deployed: Deployment, amounts: Amounts) -> None:
         said = ask(deployed.driver, rate=result.rate_per_s, for_s=amounts.soak_s)
     result.lasted_s = time.monotonic() - began
     result.busy = (deployed.cpu_s() - had_s) / result.lasted_s / len(os.sched_getaffinity(0))
-    after = rest(watcher, before, amounts.rest_s)
+    after = rest(watcher, before, 3 * amounts.rest_s)
     for pid, watched in watcher.watched.items():
         watched.rest_before, watched.rest_after = before.get(pid), after.get(pid)
     result.watched = [watched for watched in watcher.watched.values() if watched.samples]

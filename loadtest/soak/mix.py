@@ -17,6 +17,8 @@ KEYS = {"gallery": "soak-gallery", "shop": "soak-shop", "nightly": "soak-nightly
 SMALL_REQUESTS = 3  # a minute, of the tenant `small`
 ANSWERED = "answered"
 LEFT = "left"
+# What any request may be told where there is no room: bounded in number, not forbidden.
+FULL = frozenset({"waited_too_long", "queue_full", "deadline_unreachable"})
 SIDES = (96, 128, 160, 224)
 KNOWN = 40  # pictures that come back
 Part = dict[str, Any]

@@ -9,7 +9,7 @@ from statistics import median
 from loadtest.reporting.intervals import Estimate
 from loadtest.reporting.plots import COLOURS, HEIGHT, LEFT, WIDTH, plot_timeline, unit_of
 from loadtest.reporting.report import Line, Timeline
-from loadtest.soak.mix import KINDS
+from loadtest.soak.mix import FULL, KINDS
 from loadtest.soak.result import (
     DAY_S,
     MOST_FILES,
@@ -25,6 +25,7 @@ from loadtest.soak.result import (
 )
 
 SPAN_S = 300
+MOST_REFUSED = 0.01  # of the requests, for want of room: at 80 % a queue comes and goes
 STYLE = "<style>text{font:11px sans-serif;fill:#555}.grid{stroke:#ddd}svg{background:#fff}</style>"
 SHOWN_SIZES = (
     "fovea_encoder_cache_bytes host",
@@ -83,8 +84,23 @@ def verdicts(result: Result, growths: Sequence[tuple[Watched, Growth]]) -> Itera
         "at rest, no more open than at rest before", f"of {len(judged)} processes" + named(stayed), not stayed
     )
     yield row("no process came or ended", ", ".join(result.changed) or "none", not result.changed)
+    asked, refused = count_of(result.windows)
+    yield row(
+        f"refused for want of room: at most {MOST_REFUSED:.0%}",
+        f"{refused:,} of {asked:,} requests",
+        refused <= MOST_REFUSED * asked,
+    )
     found = ", ".join(f"{count} x {what}" for what, count in sorted(result.unexpected.items()))
     yield row("no outcome but those that a request asks for", found or "none other", not result.unexpected)
+
+
+def count_of(windows: Sequence[Window]) -> tuple[int, int]:
+    """Of all requests, and of those that were refused for want of room."""
+    outcomes = Counter[str]()
+    for window in windows:
+        for each in window.counts.values():
+            outcomes.update(each)
+    return outcomes.total(), sum(outcomes[code] for code in FULL)
 
 
 def row(asked: str, measured: str, is_met: bool) -> str:

@@ -20,7 +20,7 @@ from loadtest.soak.mix import KEYS, MODEL, SMALL_REQUESTS
 BUNDLED = Path("demo/model")
 START_S, STOP_S = 420, 60
 # All of it so small that it is full, and gives way, in the first minutes.
-FULL_SOON = ("--embedding-cache-host", "8MiB", "--embedding-cache-disk", "16MiB", "--mm-processor-cache-gb", "0.05")
+FULL_SOON = ("--embedding-cache-host", "1MiB", "--embedding-cache-disk", "2MiB", "--mm-processor-cache-gb", "0.05")
 PROCESSED_BYTES = 50 * 1000**2
 SETTINGS = {
     "FOVEA_IMAGES__ALLOW_HTTP": "true",

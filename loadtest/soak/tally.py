@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from loadtest.reporting.intervals import percentile
-from loadtest.soak.mix import ANSWERED, KINDS
+from loadtest.soak.mix import ANSWERED, FULL, KINDS
 from loadtest.soak.result import Window
 
 WINDOW_S = 60
@@ -56,7 +56,7 @@ class Tally:
         for kinds in self._counts.values():
             for kind, outcomes in kinds.items():
                 for outcome, count in outcomes.items():
-                    if outcome not in KINDS[kind].outcomes:
+                    if outcome not in KINDS[kind].outcomes and outcome not in FULL:
                         found[f"{kind}: {outcome}"] += count
         return dict(found)
 

@@ -59,7 +59,7 @@ def name_of(pid: int) -> str:
         return title.removeprefix("VLLM::").split(" ")[0]
     if any("resource_tracker" in word for word in words):
         return "resource tracker"
-    return "API server" if any("vllm" in word or "server" in word for word in words) else "helper"
+    return "API server" if any("vllm" in word for word in words) else "helper"
 
 
 def processes_of(roots: Mapping[str, int]) -> dict[int, str]:
@@ -68,7 +68,8 @@ def processes_of(roots: Mapping[str, int]) -> dict[int, str]:
     for root, pid in roots.items():
         members = tree(pid)
         for member in members:
-            name = root if len(members) == 1 else f"{root}: {name_of(member)}"
+            part = "launcher" if member == pid else name_of(member)
+            name = root if len(members) == 1 else f"{root}: {part}"
             same = sum(known.startswith(name) for known in found.values())
             found[member] = f"{name} {same + 1}" if same else name
     return found
@@ -110,7 +111,9 @@ class Watcher:
         ]
 
     def _run(self) -> None:
-        while not self._ended.wait(self._every_s):
+        ended = False
+        while not ended:
+            ended = self._ended.wait(self._every_s)  # the last look is at the end
             at_s = time.monotonic() - self._began
             for pid, watched in self.watched.items():
                 if sample := look(pid, at_s):

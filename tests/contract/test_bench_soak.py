@@ -14,7 +14,7 @@ from loadtest.soak.page import make_page, make_plot
 from tests.fakes.engine import FakeEngine
 from tests.fakes.serve import serving
 
-TINY = Amounts(soak_s=4, first_s=0.5, find_s=1, every_s=0.2, rest_s=0.5, callers=2, share=0.5)
+TINY = Amounts(soak_s=4, first_s=0.5, find_s=1, every_s=0.2, rest_s=0.5, callers=4, share=0.5)
 
 
 @contextmanager

@@ -86,14 +86,21 @@ def test_at_rest_less_may_be_open_and_never_more() -> None:
 
 
 def test_the_page_says_which_was_missed() -> None:
-    assert verdicts(result(watched())) == ["met"] * 5
-    assert verdicts(result(watched(per_s=0.01))) == ["missed", *["met"] * 4]
-    assert verdicts(result(watched(leak_every_s=100))) == ["met", "missed", *["met"] * 3]
+    assert verdicts(result(watched())) == ["met"] * 6
+    assert verdicts(result(watched(per_s=0.01))) == ["missed", *["met"] * 5]
+    assert verdicts(result(watched(leak_every_s=100))) == ["met", "missed", *["met"] * 4]
     left_open = replace_rest(watched())
-    assert verdicts(result(left_open)) == ["met", "met", "missed", "met", "met"]
+    assert verdicts(result(left_open)) == ["met", "met", "missed", "met", "met", "met"]
     changed = result(watched())
     changed.changed, changed.unexpected = ["gateway ended"], {"text: timeout": 1}
-    assert verdicts(changed) == [*["met"] * 3, "missed", "missed"]
+    assert verdicts(changed) == [*["met"] * 3, "missed", "met", "missed"]
+
+
+def test_a_few_may_be_refused_for_want_of_room_and_no_more() -> None:
+    made = result(watched())  # of 150 requests
+    for refused, verdict in ((1, "met"), (2, "missed")):
+        made.windows[0].counts["text"]["queue_full"] = refused
+        assert verdicts(made) == [*["met"] * 4, verdict, "met"]
 
 
 def replace_rest(process: Watched) -> Watched:
@@ -103,7 +110,7 @@ def replace_rest(process: Watched) -> Watched:
 def test_who_asks_is_seen_and_not_judged() -> None:
     driver = replace(watched(per_s=0.1, name="driver"), judged=False)
     made = result(watched(), driver)
-    assert verdicts(made) == ["met"] * 5
+    assert verdicts(made) == ["met"] * 6
     assert next(line for line in make_page(made).splitlines() if line.startswith("| driver")).endswith("| seen |")
     assert "driver" not in make_plot(made)
 
@@ -132,7 +139,12 @@ def test_pictures_differ_and_are_pictures() -> None:
 
 def test_outcomes_that_no_request_asked_for_are_found() -> None:
     tally = Tally()
-    for kind, outcome in (("wrong JSON", "invalid_json"), ("wrong JSON", ANSWERED), ("over its limit", ANSWERED)):
+    for kind, outcome in (
+        ("wrong JSON", "invalid_json"),
+        ("wrong JSON", ANSWERED),
+        ("over its limit", ANSWERED),
+        ("text", "queue_full"),
+    ):
         tally.note(1, kind, outcome, None, 0.1)
     assert tally.unexpected() == {f"wrong JSON: {ANSWERED}": 1}
 
