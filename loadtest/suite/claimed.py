@@ -14,6 +14,7 @@ from loadtest.peers.ours import NAME as OURS
 from loadtest.peers.page import delay, held_mb, rate, token_cpu
 from loadtest.peers.result import LARGE, MIDDLE, SMALL, UPSTREAM, Peers
 from loadtest.scaling.result import BOUND, Growth
+from loadtest.soak.result import Sample, Watched, growth_of
 from loadtest.suite.benchmarks import Benchmark
 
 TIERS = (cache.OWN, cache.HOST, cache.DISK, cache.RESTART, cache.SHARED)
@@ -106,12 +107,27 @@ def of_scaling(raw: str) -> Claims:
         yield f"not flat: {', '.join(grown)}"
 
 
+def of_soak(raw: str) -> Claims:
+    told = json.loads(raw)
+    hours = told["lasted_s"] / 3600
+    for each in told["watched"]:
+        if each["judged"]:
+            watched = Watched(each["name"], True, [Sample(**sample) for sample in each["samples"]])
+            growth = growth_of(watched, told["lasted_s"])
+            ratio = (growth.at_mb + growth.rss_mb.value) / growth.at_mb
+            yield (
+                f"memory of {watched.name} at the end of {hours:.2g} h of load: {ratio:.3f} x what it was after "
+                "the warm-up"
+            )
+
+
 CLAIMS: dict[str, Callable[[str], Claims]] = {
     "gateway": of_gateway,
     "cache": of_cache,
     "quantize": of_quantize,
     "metrics": of_metrics,
     "scaling": of_scaling,
+    "soak": of_soak,
 }
 
 

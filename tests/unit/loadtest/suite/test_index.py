@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.claims import DOCS, stale, with_section, write
-from loadtest.suite.claimed import times
+from loadtest.suite.claimed import of_soak, times
 from loadtest.suite.index import BEGIN, END, judged, make_index
 
 ROOT = Path(__file__).parents[4]
@@ -65,3 +65,13 @@ def test_a_readme_without_marks_is_refused() -> None:
 
 def test_a_ratio_has_two_digits_that_count() -> None:
     assert [times(each) for each in (0.00992, 1.4142, 9.0, 218.7)] == ["0.0099", "1.4", "9", "220"]
+
+
+def test_a_soak_is_told_by_the_memory_of_what_serves() -> None:
+    samples = [
+        {"at_s": at, "rss_mb": 100.0, "private_mb": 90.0, "files": 9, "sockets": 1, "threads": 2}
+        for at in range(0, 1800, 10)
+    ]
+    watched = [{"name": name, "judged": name == "gateway", "samples": samples} for name in ("gateway", "driver")]
+    claims = list(of_soak(json.dumps({"lasted_s": 1800.0, "watched": watched})))
+    assert claims == ["memory of gateway at the end of 0.5 h of load: 1.000 x what it was after the warm-up"]
