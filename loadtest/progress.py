@@ -1,5 +1,6 @@
 """A run on a terminal while it lasts."""
 
+import sys
 from collections import Counter
 from types import TracebackType
 from typing import NoReturn, Self
@@ -8,12 +9,17 @@ from tqdm import tqdm
 
 from loadtest.records import RequestRecord
 
+LOGGED_S = 10.0  # between two lines of a log
+LOGGED = "{n_fmt} of {total_fmt} requests after {elapsed}{postfix}\n"
+
 
 class Bars:
     """Written to stderr; on no terminal, a line now and then."""
 
     def __enter__(self) -> Self:
-        self._bar: tqdm[NoReturn] = tqdm(unit="picture", desc="drawing", leave=False)
+        self._bar: tqdm[NoReturn] = tqdm(
+            unit="picture", desc="drawing", leave=False, disable=not sys.stderr.isatty()
+        )
         self._errors: Counter[str] = Counter()
         return self
 
@@ -27,7 +33,10 @@ class Bars:
 
     def begins(self, requests: int | None) -> None:
         self._bar.close()
-        self._bar = tqdm(total=requests, unit="request")
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=requests, unit="request")
+            return
+        self._bar = tqdm(total=requests, mininterval=LOGGED_S, maxinterval=LOGGED_S, bar_format=LOGGED)
 
     def ended(self, record: RequestRecord, under_way: int) -> None:
         if record.code:
