@@ -42,6 +42,8 @@ MODEL_FREE = (
     "from llmcompressor import model_free_ptq; "
     "model_free_ptq(sys.argv[1], sys.argv[2], 'FP8_DYNAMIC', ignore={})"
 )
+# On one core a round takes about three minutes.
+ROUNDS = 2
 OURS, PROVED = "run --no-verify", "run (with its proof)"
 
 
@@ -205,7 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench_quantize", description=__doc__)
     parser.add_argument("--build", type=Path, default=Path("build/bench-quantize"), help="folder for checkpoints")
     parser.add_argument("--docs", type=Path, default=Path("docs/benchmarks"), help="folder for the results")
-    parser.add_argument("--rounds", type=int, default=3, help="(3)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"({ROUNDS})")
     args = parser.parse_args()
     result = bench(args.build, args.rounds)
     args.docs.mkdir(parents=True, exist_ok=True)

@@ -106,27 +106,24 @@ class Life:
 def live_ours_beside_stock(
     model: Path, folder: Path, shared: str, amounts: Amounts, result: Result, say: Callable[[str], None]
 ) -> None:
-    """Fresh pictures on both in turn; ours alone, from each tier; stock anew, for what its first text takes."""
+    """Fresh pictures on both in turn; ours alone, from each tier. Engines start two at a time, which takes a minute
+    of both CPUs; but for the pairs, one of them is asked and the other sleeps."""
     stock, ours = Life(STOCK, result, say), Life(OURS, result, say)
     kind = kind_of_ours(folder / "one", shared)
-    with started(result, model, kind) as engine:
-        with started(result, model, Kind(STOCK)) as plain:
-            ask_fresh(stock, plain, ours, engine, amounts.pairs)
+    with started(result, model, kind, Kind(STOCK)) as (engine, plain):
+        ask_fresh(stock, plain, ours, engine, amounts.pairs)
         time.sleep(SETTLE_S)
         ours.ask_all(engine, DISK)
         ours.ask_all(engine, HOST, rounds=2)
         ours.count(engine)
     later = [(kind, RESTART)] + ([(kind_of_ours(folder / "two", shared), SHARED)] if shared else [])
-    for kind, tier in later:
-        with started(result, model, kind) as engine:
+    with started(result, model, *(kind for kind, _ in later)) as engines:
+        for engine, (_, tier) in zip(engines, later, strict=True):
             warm_up(ours, engine)
             ours.ask_all(engine, tier)
             ours.count(engine)
+            time.sleep(SETTLE_S)
     ours.close()
-    with started(result, model, Kind(STOCK)) as plain:
-        warm_up(stock, plain)
-        for side in amounts.pairs:
-            stock.ask_text(plain, side, FIRST, times=1)
 
 
 def ask_fresh(stock: Life, plain: Engine, ours: Life, engine: Engine, amounts: dict[int, int]) -> None:
@@ -147,10 +144,11 @@ def ask_fresh(stock: Life, plain: Engine, ours: Life, engine: Engine, amounts: d
 
 
 def live_example(model: Path, folder: Path, amounts: Amounts, result: Result, say: Callable[[str], None]) -> None:
+    """And, on an engine of stock's that starts beside its last one, what a first text takes."""
     life = Life(EXAMPLE, result, say)
     options = {"shared_storage_path": str(folder / "example")}
     kind = Kind(EXAMPLE, "WatchedExample", "fovea_bench_example", options)
-    with started(result, model, kind) as engine:
+    with started(result, model, kind) as (engine,):
         warm_up(life, engine)
         for side, count in amounts.example.items():
             for number in range(count):
@@ -158,13 +156,22 @@ def live_example(model: Path, folder: Path, amounts: Amounts, result: Result, sa
                 life.ask(engine, picture, COLD)
                 for _ in range(REPEATS):
                     life.ask(engine, picture, OWN)
-        life.ask_all(engine, DISK, rounds=2)
+        life.ask_all(engine, DISK, rounds=3)
         life.count(engine)
-    with started(result, model, kind) as engine:
+    with started(result, model, kind, Kind(STOCK)) as (engine, plain):
         warm_up(life, engine)
         life.ask_all(engine, RESTART)
         life.count(engine)
-    life.close()
+        life.close()
+        time.sleep(SETTLE_S)
+        ask_first_text(Life(STOCK, result, say), plain, amounts)
+
+
+def ask_first_text(stock: Life, plain: Engine, amounts: Amounts) -> None:
+    """Of an engine just started."""
+    warm_up(stock, plain)
+    for side in amounts.pairs:
+        stock.ask_text(plain, side, FIRST, times=1)
 
 
 def kind_of_ours(folder: Path, shared: str) -> Kind:
@@ -173,12 +180,12 @@ def kind_of_ours(folder: Path, shared: str) -> Kind:
 
 
 @contextmanager
-def started(result: Result, model: Path, kind: Kind) -> Iterator[Engine]:
-    """How long it took to answer is noted, of the last one of its kind."""
+def started(result: Result, model: Path, *kinds: Kind) -> Iterator[list[Engine]]:
+    """How long they took to answer, side by side, is noted, of the last of each kind."""
     began = time.monotonic()
-    with start_engines(model, kind) as (engine,):
-        result.start_s[kind.name] = time.monotonic() - began
-        yield engine
+    with start_engines(model, *kinds) as engines:
+        result.start_s.update({kind.name: time.monotonic() - began for kind in kinds})
+        yield engines
 
 
 def warm_up(life: Life, engine: Engine) -> None:

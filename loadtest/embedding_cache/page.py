@@ -82,8 +82,8 @@ warm-up included; ours were two engines and a restart.
 
 {table_of_counts(result)}
 
-Every engine was first asked about another, smaller picture. But for the pairs, one engine ran at a time. Starting
-took, until a first answer: {starts}.
+Every engine was first asked about another, smaller picture. Some were started two at a time; but for the pairs,
+only one was asked, while the other slept. Starting took, until both were ready: {starts}.
 
 Raw data: [embedding-cache.json](embedding-cache.json). To repeat: `make bench-cache` (10 GB of memory: two engines
 at a time).

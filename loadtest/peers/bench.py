@@ -33,7 +33,8 @@ PEERS: dict[str, Callable[[], Peer]] = {
 }
 CONNECTIONS = {SMALL: 64, MIDDLE: 8, LARGE: 4}
 RUN_S, WARM_S = 1.5, 0.5
-MEMORY_ROUNDS = 3
+# Starting all of them takes most of a minute, and what is held differs little from start to start.
+MEMORY_ROUNDS = 2
 
 
 class Requests:

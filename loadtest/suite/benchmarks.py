@@ -66,7 +66,7 @@ _LISTED = (
     Benchmark(
         "cache", "bench_embedding_cache", "embedding-cache",
         "how much sooner does a repeated picture's answer begin?",
-        Phase.ALONE, 11, ("engine", "valkey"),
+        Phase.ALONE, 12, ("engine", "valkey"),
     ),
     Benchmark(
         "end-to-end", "bench_end_to_end", "end-to-end",
