@@ -13,7 +13,7 @@ class About:
 
 
 CACHES = (
-    "not more work, but memory that the CPU's caches do not hold any more: a few dictionary entries of each key. "
+    "not more work (the same calls, of dictionaries alone), but memory that the CPU's caches hold no more. "
     "Bounded by the bytes of host memory that the cache is given; microseconds beside an embedding's milliseconds"
 )
 ABOUT = {

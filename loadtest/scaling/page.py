@@ -74,6 +74,9 @@ def named(growths: Iterable[Growth]) -> list[str]:
 
 
 def memory(growths: Iterable[Growth]) -> list[str]:
+    known = [each for each in growths if each.kb_each is not None]
+    if not known:
+        return []
     lines = [
         "## Memory of the gateway",
         "",
@@ -85,8 +88,7 @@ def memory(growths: Iterable[Growth]) -> list[str]:
         "| as there are | MB | one more, KB |",
         "| --- | ---: | ---: |",
     ]
-    for each in growths:
-        if each.kb_each is not None:
-            resident = ", ".join(f"{mb:.0f}" for mb in each.resident_mb)
-            lines.append(f"| {ABOUT[each.name].thing} | {resident} | {each.kb_each:.2f} |")
+    for each in known:
+        resident = ", ".join(f"{mb:.0f}" for mb in each.resident_mb)
+        lines.append(f"| {ABOUT[each.name].thing} | {resident} | {each.kb_each:.2f} |")
     return [*lines, ""]

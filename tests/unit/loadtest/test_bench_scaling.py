@@ -3,6 +3,8 @@
 import io
 import itertools
 import json
+import sys
+from collections.abc import Callable
 
 import pytest
 from PIL import Image
@@ -104,6 +106,33 @@ def test_embeddings_are_found_where_they_were_stored_and_room_is_made(
     finally:
         memory.close()
         folder.close()
+
+
+def calls_of(work: Callable[[], None]) -> int:
+    made = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal made
+        made += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return made
+
+
+def test_a_look_up_in_host_memory_is_the_same_calls_however_much_is_held() -> None:
+    few, many = Memory(20), Memory(400)
+    try:
+        keys = few.some(50), many.some(50)
+        few.look_up(keys[0])
+        many.look_up(keys[1])
+        assert calls_of(lambda: few.look_up(keys[0])) == calls_of(lambda: many.look_up(keys[1])) > 50
+    finally:
+        few.close()
+        many.close()
 
 
 def test_pages_are_taken_and_come_back() -> None:
