@@ -34,7 +34,7 @@ ROUNDS, REQUESTS = 9, 200
 # What grows: its name, how far, by what it is made.
 SCENES: dict[str, tuple[Sequence[int], scenes.Scene]] = {
     "pictures": ((100, 1_000, 10_000), scenes.pictures),
-    "fetched": ((100, 1_000, 10_000), scenes.fetched),
+    "fetched": ((50, 500, 5_000), scenes.fetched),
     "streams": ((10, 100, 1_000), scenes.streams),
     "tenants": ((10, 100, 1_000), scenes.tenants),
     "engines": ((1, 10, 100), scenes.engines),

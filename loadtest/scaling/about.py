@@ -45,6 +45,8 @@ ABOUT = {
 TOGETHER = (
     "An engine is chosen by one multiplication for each that is ready (`engines/affinity.py`), and with "
     "pictures two: a pool takes 64 at most by default (`engines.pools.most`).",
+    "A connection to an engine is kept for 3 s of silence (`engines/http/connections.py`): where so few requests "
+    "meet so many engines that each is silent for longer, a request pays for a new one. Above, none does.",
     "Every engine is looked at every `engines.poll_s` (2 s): its part above times their number.",
     "A folder is walked once a minute by one of the engines that share it, and when it is full by who writes next "
     "(`janitor.py`): then a twentieth is freed, so that an entry that is written pays for twenty that are seen.",

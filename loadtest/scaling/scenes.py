@@ -146,12 +146,13 @@ def engines(stage: Stage) -> list[Subject]:
         subject = stage.gateway(stage.ports[:size])
         callers = stage.callers(subject)
         callers.send(known)
-        turn = itertools.cycle(known)
 
-        def some(turn: "itertools.cycle[bytes]" = turn) -> Iterable[bytes]:
-            return itertools.islice(turn, stage.requests)
+        def measure(subject: Gateway = subject, callers: Callers = callers) -> float:
+            callers.send(known)  # connections to engines are closed while others have their turn, and made again
+            count = 2 * len(known)
+            return cost_of(subject, lambda: callers.send(2 * known), count)
 
-        subjects.append(asking(size, subject, callers, some, stage.requests))
+        subjects.append(Subject(size, measure, subject.resident_mb))
     return subjects
 
 
