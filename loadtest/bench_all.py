@@ -50,8 +50,9 @@ def bench(chosen: Sequence[Benchmark], docs: Path, build: Path, resumes: bool) -
     for each in chosen:
         if each not in left:
             print(f"{each.name}: this commit has written its page already")
-    stages = make_plan(left, sorted(os.sched_getaffinity(0)), docs)
-    print(told_of(stages), flush=True)
+    cores = sorted(os.sched_getaffinity(0))
+    stages = make_plan(left, cores, docs)
+    print(told_of(stages, len(cores)), flush=True)
 
     def ended(outcome: Outcome) -> None:
         print(f"\n{told(outcome)}", flush=True)
@@ -104,7 +105,8 @@ def main() -> None:
     if args.list:
         for each in chosen:
             print(f"{each.name:<12} {each.minutes:>3g} min  {each.asks}")
-        print(told_of(make_plan(chosen, sorted(os.sched_getaffinity(0)), args.docs)))
+        cores = sorted(os.sched_getaffinity(0))
+        print(told_of(make_plan(chosen, cores, args.docs), len(cores)))
         return
     sys.exit(bench(chosen, args.docs, args.build, args.resume))
 

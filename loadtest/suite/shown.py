@@ -37,14 +37,14 @@ def told(outcome: Outcome) -> str:
     return f"{outcome.job.name}: {how} ({clock(outcome.seconds)})"
 
 
-def told_of(stages: Sequence[Stage]) -> str:
+def told_of(stages: Sequence[Stage], cores: int) -> str:
     lines = [f"about {expected_minutes(stages):.0f} minutes:"]
     for number, stage in enumerate(stages, 1):
         for lane in stage:
-            cores = ",".join(map(str, lane[0].cores))
+            where = ",".join(map(str, lane[0].cores))
             names = ", ".join(f"{job.name} ({job.minutes:g} min)" for job in lane)
-            lines.append(f"  {number}. on cores {cores}: {names}")
-    if all(len(job.cores) == 1 for stage in stages for lane in stage for job in lane) and len(stages) == 1:
+            lines.append(f"  {number}. on cores {where}: {names}")
+    if cores == 1:
         lines.append("  one after another where there is one core: this takes longer")
     return "\n".join(lines)
 

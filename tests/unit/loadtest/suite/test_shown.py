@@ -25,6 +25,6 @@ def test_what_failed_is_named_last_with_its_log() -> None:
 
 
 def test_one_core_is_said() -> None:
-    assert "one core" in told_of([((SOAK, SOAK),)])
-    assert "one core" not in told_of([((SOAK,),), ((CACHE,),)])
+    assert "one core" in told_of([((SOAK, SOAK),)], 1)
+    assert "one core" not in told_of([((SOAK,),)], 2)
     assert clock(59.9) == "0:59"
