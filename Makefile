@@ -50,7 +50,7 @@ bench-quantize: setup  ## our writer beside llm-compressor's and cp: docs/benchm
 	@$(GATEWAY)/python -m loadtest.claims
 
 bench-gateway:  ## what the gateway adds to a request, by stage and beside other gateways: docs/benchmarks/gateway.md
-	@$(SET_UP) gateway nginx peer-vllm-router peer-smg peer-litellm
+	@$(SET_UP) gateway nginx peer-vllm-router peer-smg peer-litellm peer-production-stack
 	$(GATEWAY)/python -m loadtest.bench_gateway
 	@$(GATEWAY)/python -m loadtest.claims
 

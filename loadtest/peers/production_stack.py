@@ -1,5 +1,4 @@
-"""The router of vLLM's production-stack, in Python. It is on no package registry: who wants it measured makes the
-environment themselves, with what its own documentation says, and its package `vllm_router` in it."""
+"""The router of vLLM's production-stack, in Python: of one commit, since it is on no package registry."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +12,13 @@ ENVIRONMENT = "peer-production-stack"
 class ProductionStack:
     name = "production-stack"
     settings = "its round robin over one static backend, errors alone logged"
-    get = f"its router is on no registry: install it, as its documentation says, into .venv/{ENVIRONMENT}"
+    get = f"python3 deploy/environments/set_up.py {ENVIRONMENT}"
 
     def is_there(self) -> bool:
         return any((VENVS / ENVIRONMENT).glob("lib/python*/site-packages/vllm_router/app.py"))
 
     def version(self) -> str:
-        """Where it was installed from a checkout without its history, what the file VERSION beside it says."""
+        """What it was fetched as, or what who made the environment by hand wrote there."""
         noted = VENVS / ENVIRONMENT / "VERSION"
         return noted.read_text().strip() if noted.exists() else "of an unknown version"
 

@@ -36,7 +36,7 @@ class Benchmark:
         return docs / f"{self.page}.json", docs / f"{self.page}.md"
 
 
-_PEERS = ("nginx", "peer-vllm-router", "peer-smg", "peer-litellm")
+_PEERS = ("nginx", "peer-vllm-router", "peer-smg", "peer-litellm", "peer-production-stack")
 _LISTED = (
     Benchmark(
         "soak", "bench_soak", "soak",
