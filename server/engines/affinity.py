@@ -46,6 +46,18 @@ def home(digest: str, engines: Sequence[E]) -> E:
     return best
 
 
+def spread(turn: int, engines: Sequence[E]) -> E:
+    """The one of at least one engine that has the least load for its share, whatever it is asked; of those with as
+    little, who comes first from `turn` on."""
+    best, least = engines[0], float("inf")
+    for number in range(turn, turn + len(engines)):
+        engine = engines[number % len(engines)]
+        load = engine.running / engine.share
+        if load < least:
+            best, least = engine, load
+    return best
+
+
 def pick(digest: str, engines: Sequence[E]) -> E:
     """The most preferred of at least one engine whose load stays within 1.25 x its share of all load.
 

@@ -7,7 +7,7 @@ from math import log
 from blake3 import blake3
 
 from server.domain import Affinity
-from server.engines.affinity import HASH_HEX, MASK, home, pick
+from server.engines.affinity import HASH_HEX, MASK, home, pick, spread
 from server.engines.engine import Engine
 from server.engines.group import Group
 
@@ -24,11 +24,14 @@ class Lane:
 
 
 class Lanes:
-    """Every engine in a lane is ready and serves its model; aliases are names for what others serve."""
+    """Every engine in a lane is ready and serves its model; aliases are names for what others serve. Without
+    `affinity` pictures belong to no engine: who has the least load is chosen."""
 
-    def __init__(self, groups: Iterable[Group], aliases: Mapping[str, str]) -> None:
+    def __init__(self, groups: Iterable[Group], aliases: Mapping[str, str], affinity: bool = True) -> None:
         self._groups = tuple(groups)
         self._aliases = aliases
+        self._affinity = affinity
+        self._turn = 0
         self._lanes: dict[str, tuple[Lane, ...]] = {}
         self.models: dict[str, int | None] = {}
         self.bases: dict[str, str] = {}
@@ -69,12 +72,16 @@ class Lanes:
             lanes = tuple(without(lanes, tried))
         if not lanes:
             return None
-        return pick(digest, lane_of(model, tenant, lanes).engines)
+        engines = lane_of(model, tenant, lanes).engines
+        if self._affinity:
+            return pick(digest, engines)
+        self._turn += 1
+        return spread(self._turn, engines)
 
     def affinity(self, model: str, tenant: str, digest: str, chosen: Engine) -> Affinity:
         """Whether the picture went to the engine that it belongs to, among all of its group, ready or not."""
         members = lane_of(model, tenant, self._lanes[model]).members
-        if len(members) == 1:
+        if len(members) == 1 or not self._affinity:
             return "none"
         return "home" if home(digest, members) is chosen else "spilled"
 

@@ -44,6 +44,7 @@ class EnginePool:
         most_ejected: float = 0.5,
         held: HeldRules | None = None,
         hedge_after_s: float = 0,
+        affinity: bool = True,
     ) -> None:
         self._groups = groups
         self._make_client = make_client
@@ -56,7 +57,7 @@ class EnginePool:
         self._leaving: list[Engine] = []
         self.metrics = metrics
         self.retries = retries or RetryBudget(0.1, 10)
-        self.lanes = Lanes(groups, aliases or {})
+        self.lanes = Lanes(groups, aliases or {}, affinity)
 
     async def start(self) -> None:
         """Engines that are written down are known at once; they are ready when they have answered."""

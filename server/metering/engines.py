@@ -39,7 +39,8 @@ class EngineMetrics:
         self.affinity = declare.loop_counter(
             "fovea_affinity",
             "Requests with pictures, by the engine that they were sent to first; home: where their first picture "
-            "belongs, spilled: elsewhere, as that was full or out, none: there is one engine only",
+            "belongs, spilled: elsewhere, as that was full or out, none: there is one engine "
+            "only, or engines.affinity is off",
             Label("outcome", AFFINITIES),
         )
         self.retries = declare.counter("fovea_engine_retries", "Requests sent to a second engine")

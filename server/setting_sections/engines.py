@@ -68,6 +68,9 @@ class EngineSettings(Section):
         300, gt=0, description="time to the first byte of an answer, queueing included"
     )
     idle_timeout_s: float = Field(120, gt=0, description="longest silence inside an answer")
+    affinity: bool = Field(
+        True, description="send a picture to the engine that has it; false: to the one with the least load"
+    )
     hash_first: bool = Field(True, description="send pictures that an engine should hold by their names alone")
     hash_first_bytes: ByteSize = Field(
         ByteSize(4 * 1024**3), description="of processed pictures, what an engine keeps (--mm-processor-cache-gb)"

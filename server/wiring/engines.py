@@ -50,6 +50,7 @@ def make_pool(engines: EngineSettings, metrics: Metrics, turns: LoopTurns) -> En
         engines.eject_most,
         HeldRules(engines.hash_first_bytes) if engines.hash_first else None,
         engines.hedge_after_s,
+        engines.affinity,
     )
 
 

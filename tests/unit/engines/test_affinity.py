@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-from server.engines.affinity import home, make_seed, pick
+from server.engines.affinity import home, make_seed, pick, spread
 
 KEYS = [blake3(f"picture-{i}".encode()).hexdigest() for i in range(2000)]
 
@@ -81,3 +81,11 @@ def test_the_home_of_a_picture_is_where_it_goes_while_nobody_is_busy_and_stays_s
     engines[0].running = 1000
     assert homes == [home(key, engines) for key in KEYS]
     assert any(pick(key, engines) is not home(key, engines) for key in KEYS)
+
+
+def test_without_affinity_who_has_least_for_its_share_is_chosen_and_equals_take_turns() -> None:
+    engines = make_engines(3)
+    assert Counter(spread(turn, engines).name for turn in range(9)) == Counter({e.name: 3 for e in engines})
+    engines[0].running, engines[1].running, engines[2].running = 2, 1, 1
+    engines[2].share = 0.25
+    assert {spread(turn, engines).name for turn in range(3)} == {engines[1].name}

@@ -161,3 +161,14 @@ def test_of_one_engine_there_is_nothing_to_tell() -> None:
     chosen = lanes.choose("demo", "ann", DIGESTS[0])
     assert chosen is not None
     assert lanes.affinity("demo", "ann", DIGESTS[0], chosen) == "none"
+
+
+def test_without_affinity_a_picture_belongs_to_no_engine() -> None:
+    lanes = Lanes([make_group("stable", 2, "demo")], {}, affinity=False)
+    lanes.remake()
+    chosen = [lanes.choose("demo", "ann", DIGESTS[0]) for _ in range(4)]
+    assert chosen[0] is chosen[2]
+    assert chosen[1] is chosen[3]
+    assert chosen[0] is not chosen[1]
+    assert chosen[0] is not None
+    assert lanes.affinity("demo", "ann", DIGESTS[0], chosen[0]) == "none"

@@ -54,7 +54,7 @@ def test_a_repository_without_the_commit_is_told_and_leaves_nothing(
     clone: Path, environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "COMMIT", "0" * 40)
-    with pytest.raises(fetching.FetchError, match="cannot be had.*FOVEA_PRODUCTION_STACK"):
+    with pytest.raises(fetching.FetchError, match=r"cannot be had.*FOVEA_PRODUCTION_STACK"):
         fetching.fetch(environment, str(clone))
     assert [path.name for path in environment.iterdir()] == ["lib"]
 
