@@ -17,6 +17,7 @@ from loadtest.cli_trace import trace_command
 from loadtest.driving.by_aiperf import Aiperf, AiperfError
 from loadtest.driving.caller import Target
 from loadtest.driving.gallery import Gallery, drawn_gallery, gallery_of_files
+from loadtest.driving.pages import Pages
 from loadtest.driving.run import Wanted, drive_run
 from loadtest.driving.served import TargetError, check_pages, find_model
 from loadtest.progress import Bars
@@ -26,7 +27,7 @@ from loadtest.scenario.document import Scenario, ScenarioError
 from loadtest.scenario.reading import bundled_names, read_scenario
 
 URL_WITH_USER = re.compile(r"://[^/?#]*@")
-KEY = "OPENAI_API_KEY"
+KEY, METRICS_KEY = "OPENAI_API_KEY", "FOVEA_METRICS_KEY"
 INTERRUPTED = 130  # exit code, as of what Ctrl-C ends
 OUT = Path("build/loadtest")
 Driver = Literal["fovea", "aiperf"]
@@ -68,7 +69,8 @@ def run(
 ) -> None:
     """Sends what SCENARIO says and reports what came back, as a table, JSON and a page.
 
-    The API key is read from OPENAI_API_KEY, those of tenants from the variables that the scenario names.
+    The API key is read from OPENAI_API_KEY, those of tenants from the variables that the scenario names, that of a
+    gateway which protects its metrics from FOVEA_METRICS_KEY.
     Exit codes: 0, 1 an assertion does not hold or nothing was answered, 2 usage, 130 interrupted (what has ended
     is reported all the same).
     """
@@ -78,8 +80,9 @@ def run(
         folder = free_folder(out or OUT / f"{wanted_scenario.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}")
         target = make_target(wanted_scenario, url, model, timeout_s)
         aiperf = find_aiperf(tokenizer) if driver == "aiperf" else None
-        asyncio.run(check_pages(metrics or ()))
-        wanted = Wanted(wanted_scenario, text, seed, target, tuple(metrics or ()), folder, aiperf)
+        pages = Pages(tuple(metrics or ()), read_key(METRICS_KEY), url)
+        asyncio.run(check_pages(pages))
+        wanted = Wanted(wanted_scenario, text, seed, target, pages, folder, aiperf)
         driven = drive(wanted, make_gallery(wanted_scenario, picture or []))
         finished = read_run(folder)
         code = publish(folder, finished, held, typer.echo)
@@ -113,9 +116,14 @@ def key_from(variable: str | None) -> str:
     """Raises ScenarioError."""
     if variable and variable not in os.environ:
         raise ScenarioError(f"the scenario reads a tenant's API key from {variable}, which is not set")
-    key = os.environ.get(variable or KEY, "")
+    return read_key(variable or KEY)
+
+
+def read_key(variable: str) -> str:
+    """Raises ScenarioError."""
+    key = os.environ.get(variable, "")
     if not (key.isascii() and key.isprintable()):
-        raise ScenarioError(f"the API key in {variable or KEY} has characters that no header can hold")
+        raise ScenarioError(f"the API key in {variable} has characters that no header can hold")
     return key
 
 

@@ -18,6 +18,7 @@ from loadtest.driving.by_aiperf import Aiperf, drive_by_aiperf
 from loadtest.driving.caller import Caller, Clock, Target
 from loadtest.driving.drive import Driver
 from loadtest.driving.gallery import Gallery
+from loadtest.driving.pages import Pages
 from loadtest.driving.sampling import Sampler
 from loadtest.driving.served import read_version
 from loadtest.driving.this_machine import describe_machine
@@ -45,7 +46,7 @@ class Wanted:
     text: str
     seed: int
     target: Target
-    metrics: tuple[str, ...]
+    metrics: Pages
     folder: Path
     aiperf: Aiperf | None = None  # sends it in our place
 

@@ -7,6 +7,7 @@ import aiohttp
 
 from loadtest.driving.answers import without_secrets
 from loadtest.driving.caller import Clock
+from loadtest.driving.pages import Pages
 from loadtest.records import MetricSample
 from loadtest.reporting.families import read_page
 
@@ -19,9 +20,10 @@ MOST_PAGE_BYTES = 16 * 1024**2
 class Sampler:
     """Holds at most MOST_SAMPLES: of a longer run every second round is let go, and the pace halves."""
 
-    def __init__(self, session: aiohttp.ClientSession, sources: Sequence[str], clock: Clock) -> None:
+    def __init__(self, session: aiohttp.ClientSession, pages: Pages, clock: Clock) -> None:
         self._session = session
-        self._sources = dict(zip(names_of(sources), dict.fromkeys(sources), strict=True))
+        self._pages = pages
+        self._sources = dict(zip(names_of(pages.addresses), dict.fromkeys(pages.addresses), strict=True))
         self._clock = clock
         self._period_s = PERIOD_S
         self._rounds: list[list[MetricSample]] = []
@@ -48,7 +50,11 @@ class Sampler:
     async def _read(self, source: str, page: str) -> MetricSample | None:
         at_s = self._clock.now_s()
         try:
-            async with asyncio.timeout(TIMEOUT_S), self._session.get(page, allow_redirects=False) as response:
+            shown = self._pages.headers(page)
+            async with (
+                asyncio.timeout(TIMEOUT_S),
+                self._session.get(page, headers=shown, allow_redirects=False) as response,
+            ):
                 text = await response.content.read(MOST_PAGE_BYTES)
                 whole = response.status == 200
                 while whole and (more := await response.content.read(MOST_PAGE_BYTES)):

@@ -1,11 +1,10 @@
 """What a server says of itself before it is asked anything: its model and its version."""
 
-from collections.abc import Sequence
-
 import aiohttp
 import orjson
 
 from loadtest.driving.answers import open_session, read_whole, without_secrets
+from loadtest.driving.pages import Pages
 from loadtest.driving.stream import word_of
 
 MOST_BYTES = 1024**2
@@ -45,17 +44,23 @@ def advice_for(status: int) -> str:
     return "is it an OpenAI-compatible server, and does --url end in /v1?"
 
 
-async def check_pages(pages: Sequence[str]) -> None:
+async def check_pages(pages: Pages) -> None:
     """A page that cannot be read is told before the run, not missed after it. Raises TargetError."""
     async with open_session(TIMEOUT) as session:
-        for page in pages:
+        for page in pages.addresses:
             shown = f"--metrics {without_secrets(page)}"
             try:
-                async with session.get(page, allow_redirects=False) as answer:
+                async with session.get(page, headers=pages.headers(page), allow_redirects=False) as answer:
                     if answer.status != 200:
-                        raise TargetError(f"{shown} answered {answer.status}: is it the whole address of a page?")
+                        raise TargetError(f"{shown} answered {answer.status}: {advice_for_page(answer.status)}")
             except (aiohttp.ClientError, OSError) as problem:
                 raise TargetError(f"{shown} does not answer ({type(problem).__name__})") from problem
+
+
+def advice_for_page(status: int) -> str:
+    if status in (401, 403):
+        return "it wants a key that may read it, from FOVEA_METRICS_KEY (shown to the server at --url alone)"
+    return "is it the whole address of a page?"
 
 
 async def read_version(session: aiohttp.ClientSession, url: str) -> dict[str, str]:

@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 from typer.testing import CliRunner, Result
 
 from loadtest.cli import app
 from loadtest.records import read_run
 from loadtest.scenario.reading import bundled_names
+from tests.contract.test_admission import keys_file
 from tests.fakes.engine import FakeEngine
 from tests.fakes.gateway import gateway
 from tests.fakes.serve import serving
@@ -125,3 +129,32 @@ def test_all_scenarios_are_listed_with_a_sentence() -> None:
     lines = CliRunner().invoke(app, ["scenarios"]).output.splitlines()
     assert [line.split()[0] for line in lines] == bundled_names()
     assert all(len(line.split()) > 4 for line in lines)
+
+
+def test_protected_metrics_are_read_with_their_key_which_no_engine_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, auth = FakeEngine(), keys_file(tmp_path / "keys", caller={}, watcher={"scopes": ["admin"]})
+    shown = []
+
+    async def metrics(request: Request) -> Response:
+        shown.append(request.headers.get("authorization"))
+        return PlainTextResponse(engine.tells)
+
+    engine.app.routes.insert(0, Route("/metrics", metrics))
+    monkeypatch.setenv("OPENAI_API_KEY", "caller")
+    with serving(engine.app) as engine_url, gateway(engine_url, auth={**auth, "protect_metrics": True}) as url:
+        pages = ("--metrics", f"{url}/metrics", "--metrics", f"{engine_url}/metrics")
+        refused = run(url, tmp_path / "refused", *pages)
+        monkeypatch.setenv("FOVEA_METRICS_KEY", "watcher")
+        done = run(url, tmp_path / "done", *pages)
+    assert refused.exit_code == 2
+    assert "answered 401: it wants a key that may read it, from FOVEA_METRICS_KEY" in " ".join(
+        refused.output.replace("│", "").split()
+    )
+    assert done.exit_code == 0
+    assert {sample.source for sample in read_run(tmp_path / "done").samples} == {
+        f"{url}/metrics",
+        f"{engine_url}/metrics",
+    }
+    assert set(shown) == {None}
