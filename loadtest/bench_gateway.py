@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from loadtest.driving.this_machine import cpus_here
 from loadtest.gateway.bodies import make_body, make_jpeg
 from loadtest.gateway.leaving import measure_leaving
 from loadtest.gateway.machine import machine_busy_s, own_cpu_s
@@ -109,7 +110,7 @@ def rotated(subjects: Subjects, number: int) -> Subjects:
 def begin(rounds: int, bodies: dict[str, bytes]) -> Result:
     return Result(
         date=datetime.now(UTC).date().isoformat(),
-        machine=f"{platform.machine()}, {os.cpu_count()} CPUs",
+        machine=f"{platform.machine()}, {cpus_here()}",
         versions={name: version(name) for name in ("fovea", "aiohttp", "orjson", "pybase64", "uvicorn", "uvloop")},
         rounds=rounds,
         body_bytes={name: len(body) for name, body in bodies.items()},

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import uvloop
 
+from loadtest.driving.this_machine import cpus_here
 from loadtest.gateway.bodies import make_body, make_jpeg
 from loadtest.gateway.caller import closed_loop, make_request
 from loadtest.gateway.counting import Block, Counted, Result, Scrape, make_page
@@ -80,7 +81,7 @@ def bench(rounds: int) -> Result:
         pairs = measure_turns(watch, small, rounds)
     return Result(
         datetime.now(UTC).date().isoformat(),
-        f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}",
+        f"{platform.machine()}, {cpus_here()}, Python {platform.python_version()}",
         REQUESTS,
         CALLERS,
         pairs,

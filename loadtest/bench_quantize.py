@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypedDict
 
+from loadtest.driving.this_machine import cpus_here
+
 QUANTIZE_PYTHON = Path(".venv/quantize/bin/python")
 IGNORE = ["re:.*lm_head", "re:.*visual.*", "re:.*linear_attn.*"]
 # FP8-dynamic as `quantize.compress` takes it; what makes such jobs is not for loadtest to import.
@@ -131,7 +133,7 @@ def bench(build: Path, rounds: int) -> Result:
     shutil.rmtree(build)
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        "machine": f"{platform.machine()}, {cpus_here()}",
         "versions": versions(),
         "source_bytes": size,
         "rounds": rounds,

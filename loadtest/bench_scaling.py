@@ -22,6 +22,7 @@ from pathlib import Path
 
 import uvloop
 
+from loadtest.driving.this_machine import cpus_here
 from loadtest.gateway.machine import machine_busy_s, own_cpu_s
 from loadtest.scaling import scenes
 from loadtest.scaling.page import make_page
@@ -85,8 +86,7 @@ def bench(names: Collection[str], rounds: int, requests: int, divided: int = 1) 
     began, busy_s, own_s = time.monotonic(), machine_busy_s(), own_cpu_s()
     result = Result(
         datetime.now(UTC).date().isoformat(),
-        f"{platform.machine()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} CPUs, "
-        f"Python {platform.python_version()}",
+        f"{platform.machine()}, {cpus_here()}, Python {platform.python_version()}",
         {name: version(name) for name in ("fovea", "uvloop", "uvicorn", "orjson", "pybase64", "blake3")},
         " ".join(["python -m loadtest.bench_scaling", *sys.argv[1:]]),
         rounds,

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from loadtest.driving.this_machine import cpu_name
+from loadtest.driving.this_machine import cpu_name, cpus_here
 from loadtest.gateway.machine import machine_busy_s, own_cpu_s
 from loadtest.peers.processes import cpu_s, tree
 from loadtest.soak.page import make_page, make_plot
@@ -127,8 +127,7 @@ def bench(amounts: Amounts, start_engine: Engine = engine) -> Result:
     began, busy_s, own_s = time.monotonic(), machine_busy_s(), own_cpu_s()
     result = Result(
         datetime.now(UTC).date().isoformat(),
-        f"{cpu_name()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} CPUs, "
-        f"Python {platform.python_version()}",
+        f"{cpu_name()}, {cpus_here()}, Python {platform.python_version()}",
         {name: version(name) for name in ("fovea", "uvloop", "uvicorn", "aiohttp")},
         " ".join(["python -m loadtest.bench_soak", *sys.argv[1:]]),
     )

@@ -24,3 +24,8 @@ def cpu_name() -> str:
     except OSError:
         return platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def cpus_here() -> str:
+    """Those that this process may run on, of those that there are."""
+    return f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} CPUs"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from loadtest.driving.this_machine import cpus_here
 from loadtest.gateway.bodies import make_body, make_jpeg
 from loadtest.gateway.caller import NotAnswered, make_request
 from loadtest.gateway.machine import machine_busy_s, own_cpu_s
@@ -71,7 +72,7 @@ def bench_peers(names: Collection[str], rounds: int) -> Peers:
 def begin(rounds: int, peers: Sequence[Peer]) -> Peers:
     result = Peers(
         date=datetime.now(UTC).date().isoformat(),
-        machine=f"{platform.machine()}, {os.cpu_count()} CPUs; {best_python()[1]}, for those written in it",
+        machine=f"{platform.machine()}, {cpus_here()}; {best_python()[1]}, for those written in it",
         rounds=rounds,
         versions={},
         settings={},
