@@ -5,7 +5,7 @@ SET_UP := $(PYTHON) deploy/environments/set_up.py
 GPU_PYTHON ?= .venv/quantize/bin/python
 PROMETHEUS ?= http://127.0.0.1:9090
 
-.PHONY: help setup demo test test-unit lint format check lesson bench bench-quantize bench-gateway bench-metrics bench-scaling bench-soak bench-cache bench-gpu train observe docs dashboards screenshots chart images images-demo clean
+.PHONY: help setup demo test test-unit lint format check lesson bench bench-quantize bench-gateway bench-metrics bench-scaling bench-soak bench-cache bench-end-to-end bench-gpu train observe docs dashboards screenshots chart images images-demo clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -72,6 +72,11 @@ bench-soak:  ## half an hour at 80 % load: memory and open files of gateway and 
 bench-cache:  ## time to first token with embeddings from each tier, beside stock vLLM: docs/benchmarks/embedding-cache.md
 	@$(SET_UP) gateway engine valkey
 	$(GATEWAY)/python -m loadtest.bench_embedding_cache
+	@$(GATEWAY)/python -m loadtest.claims
+
+bench-end-to-end:  ## vLLM asked directly and through Fovea, one engine and two, affinity or none: docs/benchmarks/end-to-end.md
+	@$(SET_UP) gateway engine nginx
+	$(GATEWAY)/python -m loadtest.bench_end_to_end
 	@$(GATEWAY)/python -m loadtest.claims
 
 bench-gpu:  ## on one GPU: FP8 beside BF16, pictures encoded or loaded: docs/benchmarks/gpu.md (SKIPPED without a GPU)

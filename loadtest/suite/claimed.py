@@ -8,6 +8,7 @@ from pathlib import Path
 from loadtest import bench_quantize
 from loadtest.embedding_cache import result as cache
 from loadtest.embedding_cache.page import faster
+from loadtest.end_to_end import result as end_to_end
 from loadtest.gateway import counting
 from loadtest.gateway.result import read_result
 from loadtest.peers.ours import NAME as OURS
@@ -121,6 +122,27 @@ def of_soak(raw: str) -> Claims:
             )
 
 
+def of_end_to_end(raw: str) -> Claims:
+    result = end_to_end.read_result(raw)
+
+    def ratio(subject: str, against: str, kind: str, figure: end_to_end.Figure) -> str:
+        return f"{times(statistics.median(end_to_end.ratios(result, subject, against, kind, figure)))} x"
+
+    cold, repeated, per_s = end_to_end.COLD, end_to_end.REPEATED, end_to_end.per_s
+    direct, in_front, two = end_to_end.DIRECT, end_to_end.IN_FRONT, end_to_end.TWO
+    where = "a real vision tower, a small language model, on CPUs"
+    in_turn = end_to_end.NGINX if result.of(end_to_end.NGINX, repeated) else end_to_end.NO_AFFINITY
+    yield (
+        f"two engines of vLLM and pictures that come back ({where}): {ratio(two, in_turn, repeated, per_s)} the "
+        f"requests/s through Fovea that they have in turn ({in_turn}), with new pictures "
+        f"{ratio(two, in_turn, cold, per_s)}"
+    )
+    yield (
+        f"one engine of vLLM: {ratio(in_front, direct, cold, per_s)} the requests/s through Fovea that it has "
+        f"directly with new pictures, {ratio(in_front, direct, repeated, per_s)} with repeated ones"
+    )
+
+
 CLAIMS: dict[str, Callable[[str], Claims]] = {
     "gateway": of_gateway,
     "cache": of_cache,
@@ -128,6 +150,7 @@ CLAIMS: dict[str, Callable[[str], Claims]] = {
     "metrics": of_metrics,
     "scaling": of_scaling,
     "soak": of_soak,
+    "end-to-end": of_end_to_end,
 }
 
 
