@@ -39,7 +39,7 @@ class Amounts:
 
     rounds: int = 3
     pictures: int = HELD * 3 // 2
-    times: int = 2
+    times: int = 3
     callers: int = 4
     pairs: int = 40
     settle_s: float = SETTLE_S

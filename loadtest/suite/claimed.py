@@ -126,16 +126,18 @@ def of_end_to_end(raw: str) -> Claims:
     result = end_to_end.read_result(raw)
 
     def ratio(subject: str, against: str, kind: str, figure: end_to_end.Figure) -> str:
-        return f"{times(statistics.median(end_to_end.ratios(result, subject, against, kind, figure)))} x"
+        found = end_to_end.ratios(result, subject, against, kind, figure)
+        return f"{statistics.median(found):.2f} x ({min(found):.2f} to {max(found):.2f} by round)"
 
     cold, repeated, per_s = end_to_end.COLD, end_to_end.REPEATED, end_to_end.per_s
+    encodes = end_to_end.encodes_each
     direct, in_front, two = end_to_end.DIRECT, end_to_end.IN_FRONT, end_to_end.TWO
     where = "a real vision tower, a small language model, on CPUs"
     in_turn = end_to_end.NGINX if result.of(end_to_end.NGINX, repeated) else end_to_end.NO_AFFINITY
     yield (
         f"two engines of vLLM and pictures that come back ({where}): {ratio(two, in_turn, repeated, per_s)} the "
-        f"requests/s through Fovea that they have in turn ({in_turn}), with new pictures "
-        f"{ratio(two, in_turn, cold, per_s)}"
+        f"requests/s through Fovea that they have in turn ({in_turn}), "
+        f"{ratio(two, in_turn, repeated, encodes)} the encodes"
     )
     yield (
         f"one engine of vLLM: {ratio(in_front, direct, cold, per_s)} the requests/s through Fovea that it has "

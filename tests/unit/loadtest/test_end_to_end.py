@@ -108,6 +108,7 @@ def test_the_page_has_a_row_for_each_subject_and_says_what_affinity_gives_and_co
     assert all(line.count("|") == len(HEADS) + 1 for line in rows)
     assert "repeated pictures**: 4.00 (4.00-4.00) x the requests/s" in page
     assert "with 0.25 encodes a picture for 1.00" in page
+    assert "with 1.50 encodes a picture for 1.50" in page
     assert "+2.5 ms later than the 100 ms" in page
     assert "90% went where their picture belongs" in page
     assert "SKIPPED" not in page
@@ -123,8 +124,11 @@ def test_a_page_without_nginx_says_so_and_compares_with_what_there_is() -> None:
 
 def test_claims_are_medians_of_ratios_within_rounds() -> None:
     affinity, alone = of_end_to_end(json.dumps(asdict(result())))
-    assert ": 2 x the requests/s through Fovea that they have in turn (nginx before two)" in affinity
-    assert ": 1 x the requests/s through Fovea that it has directly" in alone
+    assert (
+        ": 2.00 x (2.00 to 2.00 by round) the requests/s through Fovea that they have in turn (nginx before two)"
+        in affinity
+    )
+    assert ": 1.00 x (1.00 to 1.00 by round) the requests/s through Fovea that it has directly" in alone
 
 
 def test_a_result_is_read_as_it_was_written() -> None:
