@@ -110,16 +110,14 @@ def of_scaling(raw: str) -> Claims:
 
 def of_soak(raw: str) -> Claims:
     told = json.loads(raw)
-    hours = told["lasted_s"] / 3600
+    ratios: dict[str, float] = {}
     for each in told["watched"]:
         if each["judged"]:
             watched = Watched(each["name"], True, [Sample(**sample) for sample in each["samples"]])
             growth = growth_of(watched, told["lasted_s"])
-            ratio = (growth.at_mb + growth.rss_mb.value) / growth.at_mb
-            yield (
-                f"memory of {watched.name} at the end of {hours:.2g} h of load: {ratio:.3f} x what it was after "
-                "the warm-up"
-            )
+            ratios[each["name"]] = (growth.at_mb + growth.rss_mb.value) / growth.at_mb
+    found = ", ".join(f"{name} {ratio:.3f} x" for name, ratio in sorted(ratios.items(), key=lambda each: -each[1]))
+    yield f"memory after {told['lasted_s'] / 3600:.2g} h at 80 % load, beside after the warm-up: {found}"
 
 
 def of_end_to_end(raw: str) -> Claims:

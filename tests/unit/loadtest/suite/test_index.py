@@ -74,4 +74,4 @@ def test_a_soak_is_told_by_the_memory_of_what_serves() -> None:
     ]
     watched = [{"name": name, "judged": name == "gateway", "samples": samples} for name in ("gateway", "driver")]
     claims = list(of_soak(json.dumps({"lasted_s": 1800.0, "watched": watched})))
-    assert claims == ["memory of gateway at the end of 0.5 h of load: 1.000 x what it was after the warm-up"]
+    assert claims == ["memory after 0.5 h at 80 % load, beside after the warm-up: gateway 1.000 x"]
