@@ -10,6 +10,7 @@ import pytest
 
 from loadtest.driving.caller import Target
 from loadtest.driving.gallery import drawn_gallery
+from loadtest.driving.pages import Pages
 from loadtest.driving.run import Wanted, drive_run
 from loadtest.driving.served import find_model
 from loadtest.records import REQUESTS_FILE, RequestRecord, Run, read_run
@@ -45,7 +46,7 @@ async def drive(url: str, folder: Path, progress: Silent | None = None, **fields
     keys = {tenant.name: f"key of {tenant.name}" for tenant in scenario.tenants}
     target = Target(f"{url}/v1", "demo", keys, timeout_s=120)
     gallery = drawn_gallery(scenario.pictures)
-    wanted = Wanted(scenario, "text", 1, target, (f"{url}/metrics",), folder)
+    wanted = Wanted(scenario, "text", 1, target, Pages((f"{url}/metrics",)), folder)
     await drive_run(wanted, gallery, progress or Silent())
     gallery.close()
     return read_run(folder)

@@ -11,6 +11,7 @@ import pytest
 
 from loadtest.driving.caller import Target
 from loadtest.driving.gallery import drawn_gallery
+from loadtest.driving.pages import Pages
 from loadtest.driving.run import Wanted, drive_run
 from loadtest.driving.served import TargetError, find_model
 from loadtest.records import Run, read_run
@@ -63,7 +64,7 @@ async def ask_two(
     )
     gallery = drawn_gallery(scenario.pictures)
     target = Target(f"{url}/v1", "demo", {"default": key}, timeout_s)
-    await drive_run(Wanted(scenario, "text", 1, target, metrics, folder), gallery, Silent())
+    await drive_run(Wanted(scenario, "text", 1, target, Pages(metrics), folder), gallery, Silent())
     gallery.close()
     run = read_run(folder)
     make_page(make_report(run))
