@@ -83,7 +83,10 @@ def test_other_pictures_are_another_run_and_a_folder_without_pictures_is_refused
 ) -> None:
     done = run(measured[0], "--most", 1)
     assert (done.returncode, "pictures differ" in done.stderr) == (2, True)
-    done = run(tmp_path, "--calib", ROOT / "docs")
+    words = tmp_path / "words"
+    words.mkdir()
+    (words / "notes.md").write_text("no picture")
+    done = run(tmp_path / "out", "--calib", words)
     assert (done.returncode, "holds no picture" in done.stderr) == (2, True)
 
 

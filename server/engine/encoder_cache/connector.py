@@ -20,7 +20,13 @@ from server.engine.encoder_cache.arena import Arena
 from server.engine.encoder_cache.deployment import namespace_in, namespace_of, read_deployment
 from server.engine.encoder_cache.figures import of_reading
 from server.engine.encoder_cache.loading import Loading
-from server.engine.encoder_cache.options import Options, encoding_of, host_bytes_of, options_here
+from server.engine.encoder_cache.options import (
+    Options,
+    encoding_of,
+    host_bytes_of,
+    lookup_wait_s_of,
+    options_here,
+)
 from server.engine.encoder_cache.prometheus import EncoderCacheMetrics
 from server.engine.encoder_cache.scheduling import Scheduling
 from server.engine.encoder_cache.stats import EncoderCacheStats
@@ -77,14 +83,16 @@ class FoveaEncoderCache(ECConnectorBase):
         namespace, private = namespace_of(vllm_config)
         encoding = encoding_of(options)
         namespace = namespace_in(namespace, encoding)
+        device = current_platform.device_type
+        wait_s = lookup_wait_s_of(options, device)
         try:
-            arena = Arena.create(host_bytes_of(options, current_platform.device_type), deployment.engine_id)
+            arena = Arena.create(host_bytes_of(options, device), deployment.engine_id)
         except OSError as problem:
             log.warning("No embedding cache: no host memory to share with workers (%s)", problem.strerror)
             return
-        reading = opening.open_reading(options, arena, namespace, private, os.environ)
+        reading = opening.open_reading(options, arena, namespace, private, wait_s, os.environ)
         setup = Setup(arena.handle, namespace, private, encoding)
-        ranks, window, wait_s = deployment.loading_ranks, deployment.window_tokens, options.lookup_wait_s
+        ranks, window = deployment.loading_ranks, deployment.window_tokens
         self._scheduling = scheduling = Scheduling(reading.lookups, setup, ranks, deployment.dtype, window, wait_s)
         scheduling.tally.collect_from(lambda: of_reading(reading, scheduling.is_on))
         self._close = [reading.close]

@@ -71,10 +71,10 @@ def open_writer(options: Options, namespace: str, private: bool, environ: Mappin
 
 
 def open_reading(
-    options: Options, arena: Arena, namespace: str, private: bool, environ: Mapping[str, str]
+    options: Options, arena: Arena, namespace: str, private: bool, wait_s: float, environ: Mapping[str, str]
 ) -> Reading:
     """In the scheduler's process. What the shared tier had is written into the folder from here."""
     tiers = open_tiers(options, namespace, private, environ)
     promoting = WriteBehind(tiers[:1], namespace, options.queue_bytes)
-    lookups = Lookups(arena, tiers, options.lookup_wait_s, ttl_s=options.ttl_s or None, offer=promoting.offer)
+    lookups = Lookups(arena, tiers, wait_s, ttl_s=options.ttl_s or None, offer=promoting.offer)
     return Reading(arena, lookups, promoting, tiers)

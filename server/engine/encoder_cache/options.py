@@ -20,6 +20,9 @@ GIB = 1 << 30
 HOST_BYTES = GIB
 HOST_BYTES_ON_CPU = 256 * MIB
 DISK_BYTES = 20 * GIB
+# A look-up that takes longer is worth less than to encode the picture again, which takes a CPU seconds.
+LOOKUP_WAIT_S = 0.25
+LOOKUP_WAIT_S_ON_CPU = 2.0
 COMPRESSIONS: dict[str, Encoding] = {"none": "raw", "fp8-row": "fp8-row"}
 
 
@@ -29,8 +32,8 @@ class BadOptions(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`host_bytes` and `disk_bytes` 0: what suits this machine. `shared`: a redis:// URL or a folder that several
-    engines reach."""
+    """`host_bytes`, `disk_bytes` and `lookup_wait_s` 0: what suits this machine. `shared`: a redis:// URL or a
+    folder that several engines reach."""
 
     folder: str = ""
     disk_bytes: int = 0
@@ -39,7 +42,7 @@ class Options:
     shared_bytes: int = 100 * GIB
     ttl_s: float = 0.0
     queue_bytes: int = 256 * MIB
-    lookup_wait_s: float = 0.25
+    lookup_wait_s: float = 0.0
     compress: str = "none"
 
 
@@ -110,6 +113,10 @@ def held_bytes(folder: Path) -> int:
 
 def host_bytes_of(options: Options, device: str) -> int:
     return options.host_bytes or (HOST_BYTES_ON_CPU if device == "cpu" else HOST_BYTES)
+
+
+def lookup_wait_s_of(options: Options, device: str) -> float:
+    return options.lookup_wait_s or (LOOKUP_WAIT_S_ON_CPU if device == "cpu" else LOOKUP_WAIT_S)
 
 
 def options_here(given: Mapping[str, Any]) -> Options:

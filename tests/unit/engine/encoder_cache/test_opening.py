@@ -45,7 +45,7 @@ def test_what_the_writer_has_written_the_reader_finds_and_both_tell_of_it(tmp_pa
     assert written["dropped|saving"] == 0
 
     arena = Arena.create(1 << 20, "test", [tmp_path])
-    reading = open_reading(options, arena, NAMESPACE, False, {})
+    reading = open_reading(options, arena, NAMESPACE, False, 0.25, {})
     assert reading.lookups.look(KEY) == "looking"
     while reading.lookups.look(KEY) == "looking":
         pass

@@ -14,6 +14,7 @@ from server.engine.encoder_cache.options import (
     encoding_of,
     folder_of,
     host_bytes_of,
+    lookup_wait_s_of,
     read_options,
 )
 
@@ -87,3 +88,8 @@ def test_the_disk_s_share_is_at_most_half_of_what_is_free(tmp_path: Path, monkey
 def test_an_engine_on_a_cpu_takes_less_host_memory() -> None:
     assert host_bytes_of(Options(), "cpu") < host_bytes_of(Options(), "cuda")
     assert host_bytes_of(Options(host_bytes=7), "cpu") == 7
+
+
+def test_a_look_up_is_waited_for_longer_where_to_encode_takes_seconds() -> None:
+    assert lookup_wait_s_of(Options(), "cpu") > 4 * lookup_wait_s_of(Options(), "cuda") > 0
+    assert lookup_wait_s_of(Options(lookup_wait_s=0.5), "cpu") == 0.5
