@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 WATCHED = Path(__file__).with_name("watched.py")
-START_TIMEOUT_S = 60
+START_TIMEOUT_S, LAST_WORDS_S = 60, 20
 PORTS = (20_000, 32_000)
 
 
@@ -65,7 +65,7 @@ def gateway(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=given
     ) as process:
         try:
-            wait_until_ready(port, process)
+            wait_until_ready(port, process, given)
             yield Gateway(port, process)
         finally:
             process.kill()
@@ -81,7 +81,8 @@ def always_with_bytes(source: Path) -> dict[str, str]:
     return {}
 
 
-def wait_until_ready(port: int, process: "subprocess.Popen[str]") -> None:
+def wait_until_ready(port: int, process: "subprocess.Popen[str]", environ: Mapping[str, str]) -> None:
+    """Raises RuntimeError with the program's own last words, if it has any."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -90,7 +91,25 @@ def wait_until_ready(port: int, process: "subprocess.Popen[str]") -> None:
             time.sleep(0.05)
         else:
             return
-    raise RuntimeError("the gateway did not become ready")
+    process.kill()
+    raise RuntimeError(f"the gateway did not become ready: {last_words(process.args, environ)}")
+
+
+def last_words(command: Any, environ: Mapping[str, str]) -> str:
+    """What a program says that ends at once, asked once more: what is measured writes its log nowhere."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=environ,
+            timeout=LAST_WORDS_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return "started again, it runs"
+    return (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
 
 
 def free_port() -> int:

@@ -1,7 +1,7 @@
 """`python -m loadtest.peers.fetch_production_stack ENVIRONMENT`: production-stack's router, which no registry has.
 
 It comes out of one commit of its repository, into an environment with what it depends on.
-Needs git. `FOVEA_PRODUCTION_STACK` names a clone to take it from, where the repository cannot be reached.
+Needs git. `PRODUCTION_STACK_CLONE` names a clone to take it from, where the repository cannot be reached.
 """
 
 import os
@@ -16,7 +16,7 @@ COMMIT = "a6c01db05f65f556235413ba8dbcfb0c01132fff"
 VERSION = "0.1.12 (14 commits later, a6c01db)"
 PACKAGE = "src/vllm_router"
 FETCH_S = 120
-CLONE = "FOVEA_PRODUCTION_STACK"
+CLONE = "PRODUCTION_STACK_CLONE"
 
 
 class FetchError(Exception):

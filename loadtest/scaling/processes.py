@@ -64,7 +64,7 @@ def gateway(engines: Sequence[int], **settings: str) -> Iterator[Gateway]:
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, env=environ
     ) as process:
         try:
-            wait_until_ready(port, process)
+            wait_until_ready(port, process, environ)
             wait_until_all_are(port, len(engines))
             yield Gateway(port, process.pid)
         finally:

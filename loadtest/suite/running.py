@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ from loadtest.suite.plan import Job, Lane, Stage
 # In the environment of all that a run starts, so that the run can end it, whatever session it is in.
 MARK = "BENCH_ALL_RUN"
 END_S = 20.0
+# A gateway's settings that happen to be in the caller's shell are not those that are to be measured.
+SETTINGS, KEPT = "FOVEA_", ("FOVEA_ENGINE_PYTHON", "FOVEA_QUANTIZE_PYTHON")
 # A benchmark that hangs is ended, so that the others come.
 LIMIT_FACTOR, LIMIT_MORE_S = 3.0, 300.0
 
@@ -70,7 +72,7 @@ async def run_job(job: Job, log: Path, limit_s: float = 0) -> str:
             stdout=out,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, MARK: mark, "PYTHONUNBUFFERED": "1"},
+            env={**without_settings(os.environ), MARK: mark, "PYTHONUNBUFFERED": "1"},
         )
         try:
             os.sched_setaffinity(process.pid, job.cores)
@@ -83,6 +85,10 @@ async def run_job(job: Job, log: Path, limit_s: float = 0) -> str:
         finally:
             await end(process, mark)
     return f"exit status {status}" if status else ""
+
+
+def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name in KEPT or not name.startswith(SETTINGS)}
 
 
 async def end(process: asyncio.subprocess.Process, mark: str) -> None:

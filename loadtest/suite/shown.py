@@ -4,12 +4,15 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 from loadtest.suite.plan import Stage, expected_minutes
 from loadtest.suite.running import Board, Outcome
 
 LINE_S = 30.0  # where nobody sits at a terminal
+TAIL_BYTES = 2048
 
 
 def clock(seconds: float) -> str:
@@ -34,7 +37,18 @@ async def show(board: Board, expected: float, out: TextIO = sys.stderr) -> None:
 
 def told(outcome: Outcome) -> str:
     how = f"FAILED: {outcome.problem}: {outcome.log}" if outcome.problem else "done"
-    return f"{outcome.job.name}: {how} ({clock(outcome.seconds)})"
+    return (
+        f"{outcome.job.name}: {how} ({clock(outcome.seconds)}){last_words(outcome.log) if outcome.problem else ''}"
+    )
+
+
+def last_words(log: Path) -> str:
+    """Most programs say last why they ended."""
+    with suppress(OSError), log.open("rb") as written:
+        written.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        if lines := written.read().decode(errors="replace").strip().splitlines():
+            return f"\n  {lines[-1]}"
+    return ""
 
 
 def told_of(stages: Sequence[Stage], cores: int) -> str:

@@ -92,3 +92,13 @@ def test_a_signal_ends_the_command_and_all_that_it_started(tmp_path: Path, numbe
     assert process.wait() == 130
     assert marked(f"{process.pid}-hangs") == []
     assert MARK not in os.environ
+
+
+async def test_settings_of_the_caller_s_shell_are_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOVEA_HTTP__PORT", "1")
+    monkeypatch.setenv("FOVEA_ENGINE_PYTHON", "python-with-vllm")
+    script = "import os; print(sorted(name for name in os.environ if name.startswith('FOVEA_')))"
+    assert await run_job(job("settings", script), tmp_path / "log") == ""
+    assert (tmp_path / "log").read_text() == "['FOVEA_ENGINE_PYTHON']\n"

@@ -10,7 +10,7 @@ import pytest
 from loadtest.bench_gateway import STAGES
 from loadtest.gateway.bodies import make_body, make_jpeg
 from loadtest.gateway.page import make_page
-from loadtest.gateway.processes import always_with_bytes
+from loadtest.gateway.processes import always_with_bytes, gateway
 from loadtest.gateway.result import DIRECT, OURS, Leaving, Memory, Result, Run, StageTimes, Streams, Yardstick
 from loadtest.gateway.stub import HOLD
 from loadtest.gateway.watched import Watch, time_stages
@@ -132,3 +132,11 @@ def test_a_checkout_that_would_name_pictures_is_told_to_send_them(tmp_path: Path
 def test_this_checkout_is_told_to_send_them() -> None:
     assert always_with_bytes(ROOT)
     assert EngineSettings().hash_first  # so it has to be told
+
+
+def test_a_gateway_that_does_not_start_says_why() -> None:
+    with (
+        pytest.raises(RuntimeError, match="FOVEA_ODD is not a setting"),
+        gateway(ROOT, 9, {}, FOVEA_ODD="1"),
+    ):
+        pass

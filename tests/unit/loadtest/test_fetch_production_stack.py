@@ -54,7 +54,7 @@ def test_a_repository_without_the_commit_is_told_and_leaves_nothing(
     clone: Path, environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "COMMIT", "0" * 40)
-    with pytest.raises(fetching.FetchError, match=r"cannot be had.*FOVEA_PRODUCTION_STACK"):
+    with pytest.raises(fetching.FetchError, match=r"cannot be had.*PRODUCTION_STACK_CLONE"):
         fetching.fetch(environment, str(clone))
     assert [path.name for path in environment.iterdir()] == ["lib"]
 
@@ -62,7 +62,7 @@ def test_a_repository_without_the_commit_is_told_and_leaves_nothing(
 def test_where_it_cannot_be_had_one_sentence_says_what_to_do(environment: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "loadtest.peers.fetch_production_stack", environment],
-        cwd=ROOT, env={"PATH": "/usr/bin:/bin", "FOVEA_PRODUCTION_STACK": str(tmp_path / "none")},
+        cwd=ROOT, env={"PATH": "/usr/bin:/bin", "PRODUCTION_STACK_CLONE": str(tmp_path / "none")},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1

@@ -24,6 +24,13 @@ def test_what_failed_is_named_last_with_its_log() -> None:
     assert told(BROKEN) == "cache: FAILED: exit status 1: build/bench/logs/cache.log (1:15)"
 
 
+def test_what_a_failed_one_said_last_is_told_at_once(tmp_path: Path) -> None:
+    log = tmp_path / "cache.log"
+    log.write_text("Traceback\n" * 1000 + "RuntimeError: no Valkey\n\n")
+    assert told(Outcome(CACHE, 75, "exit status 1", log)).endswith("(1:15)\n  RuntimeError: no Valkey")
+    assert told(Outcome(CACHE, 75, "", log)) == "cache: done (1:15)"
+
+
 def test_one_core_is_said() -> None:
     assert "one core" in told_of([((SOAK, SOAK),)], 1)
     assert "one core" not in told_of([((SOAK,),)], 2)
