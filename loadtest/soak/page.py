@@ -10,6 +10,7 @@ from loadtest.reporting.intervals import Estimate
 from loadtest.reporting.plots import COLOURS, HEIGHT, LEFT, WIDTH, plot_timeline, unit_of
 from loadtest.reporting.report import Line, Timeline
 from loadtest.soak.mix import FULL, KINDS
+from loadtest.soak.processes import COMPILED
 from loadtest.soak.result import (
     DAY_S,
     MOST_FILES,
@@ -56,7 +57,8 @@ def make_page(result: Result) -> str:
             f"closed loop got {result.capacity_per_s:.1f} visits a second out of this arrangement, then they came",
             f"at {result.rate_per_s:.1f} ({result.rate_per_s / result.capacity_per_s:.0%}), as a Poisson process; "
             f"95 % were sent within {result.late_ms:.1f} ms of their time.",
-            "The caches are so small that they are full in the first minutes. [Raw data](soak.json).",
+            "The caches are so small that they are full in the first minutes, and so is oneDNN's of shapes",
+            f"({', '.join(f'`{name}={value}`' for name, value in COMPILED.items())}). [Raw data](soak.json).",
             "",
             "![Resident memory and open files](soak.svg)",
             "",

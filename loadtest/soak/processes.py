@@ -22,6 +22,8 @@ START_S, STOP_S = 420, 60
 MODULE = (sys.executable, "-m")
 # All of it so small that it is full, and gives way, in the first minutes.
 FULL_SOON = ("--embedding-cache-host", "1MiB", "--embedding-cache-disk", "2MiB", "--mm-processor-cache-gb", "0.05")
+# oneDNN, which multiplies for vLLM on CPUs, keeps a program for each shape it met: 1024 unless told otherwise.
+COMPILED = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
 PROCESSED_BYTES = 50 * 1000**2
 SETTINGS = {
     "FOVEA_IMAGES__ALLOW_HTTP": "true",
@@ -101,7 +103,7 @@ def engine(folder: Path) -> Iterator[tuple[str, int]]:
             raise ProcessFailed(f"the quantizer failed:\n{quantizer.tail()}")
     options = ["--model", str(checkpoint), "--name", MODEL, "--port", str(port), "--grace", "0"]
     options += ["--embedding-cache", str(folder / "embeddings"), *FULL_SOON]
-    with program("the engine", folder / "engine.log", "server", "engine", *options) as started:
+    with program("the engine", folder / "engine.log", "server", "engine", *options, **COMPILED) as started:
         started.wait_for(f"http://127.0.0.1:{port}/health")
         yield f"http://127.0.0.1:{port}", started.process.pid
 
