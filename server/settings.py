@@ -26,8 +26,9 @@ PREFIX = "FOVEA_"
 # Environment names that belong to other programs of ours or point at this file.
 OTHER_NAMES = frozenset({
     "FOVEA_API_KEY", "FOVEA_CONFIG", "FOVEA_EMBEDDING_CACHE_SHARED", "FOVEA_ENGINE_METRICS", "FOVEA_ENGINE_PYTHON",
-    "FOVEA_QUANTIZE_PYTHON",
+    "FOVEA_LMMS_EVAL_PYTHON", "FOVEA_METRICS_KEY", "FOVEA_QUANTIZE_PYTHON",
 })  # fmt: skip
+OTHER_PREFIXES = ("FOVEA_LOADTEST_",)
 
 
 class Settings(BaseSettings):
@@ -111,7 +112,9 @@ def reject_unknown(environ: Mapping[str, str]) -> None:
     """pydantic-settings ignores a misspelt top-level name; we refuse to start."""
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
     for name in environ:
-        if name.startswith(PREFIX) and name not in OTHER_NAMES and name.split("__")[0] not in known:
+        if not name.startswith(PREFIX) or name.startswith(OTHER_PREFIXES):
+            continue
+        if name not in OTHER_NAMES and name.split("__")[0] not in known:
             raise ConfigError(f"{name} is not a setting")
 
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import typer
 from server.cli import app
 from server.engine.cache_options import SHARED_VARIABLE
 from server.errors import ConfigError
-from server.settings import read_settings
+from server.settings import read_settings, reject_unknown
+from tests.conftest import ROOT
 
 
 def test_defaults_keep_the_gateway_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +39,17 @@ def test_what_other_commands_read_from_the_environment_does_not_stop_a_gateway_b
     assert SHARED_VARIABLE in names
     for name in names:
         read_settings({name: "x"})
+
+
+def test_no_name_that_our_other_programs_read_stops_a_gateway_in_the_same_shell() -> None:
+    sources = [path for folder in ("loadtest", "quantize") for path in (ROOT / folder).rglob("*.*")]
+    texts = [path.read_text() for path in sources if path.suffix in (".py", ".yaml")]
+    # One process of the benchmarks tells it another; nobody sets it in a shell. Those with __ are settings.
+    names = {name for text in texts for name in re.findall(r"\bFOVEA_[A-Z_]+\b", text)} - {"FOVEA_BENCH_WATCH"}
+    named = {name for name in names if "__" not in name}
+    assert {"FOVEA_METRICS_KEY", "FOVEA_LOADTEST_KEY_NOISY"} <= named
+    for name in named:
+        reject_unknown({name: "x"})
 
 
 def variables(command: Any) -> set[str]:
