@@ -10,7 +10,7 @@ from loadtest.records import RUN_FILE, RecordsError, RequestRecord, Run, read_ru
 from loadtest.reporting.intervals import Values, in_long_rows, percentile
 from loadtest.reporting.latencies import counted, e2e_ms, itl_ms, needed, ttft_ms
 from loadtest.reporting.making import SLICES, counted_s, missed_by, slo_of
-from loadtest.reporting.significance import Change, Figure, Sides, change_of, holm
+from loadtest.reporting.significance import Change, Figure, NoRatio, Sides, change_of, holm
 
 SIGNIFICANT = 0.05
 ENOUGH_PAIRS = 0.8  # of the smaller side's requests
@@ -62,11 +62,12 @@ def read_side(folder: Path) -> list[Run]:
 def compare(a: Sequence[Run], b: Sequence[Run], names: tuple[str, str]) -> Comparison:
     a, b = sorted(a, key=lambda run: run.info.seed), sorted(b, key=lambda run: run.info.seed)
     paired = are_pairs(a, b)
-    unsure = list(_rows(a, b, paired))
+    left_out: list[str] = []
+    unsure = list(_rows(a, b, paired, left_out))
     known = [row.p_value for row in unsure if row.p_value is not None]
     adjusted = iter(holm(known))
     rows = tuple(row if row.p_value is None else _with_p(row, next(adjusted)) for row in unsure)
-    return Comparison(*names, (len(a), len(b)), paired, rows, tuple(_warnings(a, b, paired)))
+    return Comparison(*names, (len(a), len(b)), paired, rows, (*_warnings(a, b, paired), *_of_left_out(left_out)))
 
 
 def are_pairs(a: Sequence[Run], b: Sequence[Run]) -> bool:
@@ -81,31 +82,34 @@ def are_pairs(a: Sequence[Run], b: Sequence[Run]) -> bool:
     return all(len(ours & theirs) >= ENOUGH_PAIRS * min(len(ours), len(theirs)) for ours, theirs in both)
 
 
-def _rows(a: Sequence[Run], b: Sequence[Run], paired: bool) -> Iterator[Row]:
+def _rows(a: Sequence[Run], b: Sequence[Run], paired: bool, left_out: list[str]) -> Iterator[Row]:
+    def row(name: str, unit: str, less: bool, sides: Sides, figure: Figure, as_ratio: bool) -> Iterator[Row]:
+        try:
+            found = change_of(sides, figure, as_ratio)
+        except NoRatio:
+            left_out.append(name)
+        else:
+            if found is not None:
+                yield Row(name, unit, less, sides.paired, as_ratio, found, found.p_value)
+
     for name, value, typical, figure in (
         ("ttft", ttft_ms, "geomean", _geometric_mean),
         ("itl", itl_ms, "mean", _mean),  # chunks that come together have none: no geometric mean of that
         ("e2e", e2e_ms, "geomean", _geometric_mean),
     ):
         sides = _sides(a, b, _of_answered(value), paired)
-        yield from _row(f"{name}_{typical}", "ms", True, sides, figure, True)
+        yield from row(f"{name}_{typical}", "ms", True, sides, figure, True)
         if min(sum(map(len, sides.a)), sum(map(len, sides.b))) >= needed(0.95):
-            yield from _row(f"{name}_p95", "ms", True, sides, lambda values: percentile(values, 0.95), True)
+            yield from row(f"{name}_p95", "ms", True, sides, lambda values: percentile(values, 0.95), True)
     sides = _sides(a, b, lambda one: float(one.answered), paired)
-    yield from _row("answered_share", "", False, sides, _mean, False)
+    yield from row("answered_share", "", False, sides, _mean, False)
     slo = slo_of(a[0].info)
     if slo and all(slo_of(run.info) == slo for run in (*a, *b)):
         sides = _sides(a, b, lambda one: float(not missed_by(one, slo)), paired)
-        yield from _row("goodput_share", "", False, sides, _mean, False)
+        yield from row("goodput_share", "", False, sides, _mean, False)
     for name, amount in (("requests", lambda one: 1.0), ("output_tokens", lambda one: float(one.output_tokens))):
         sides = Sides(tuple(_slices(run, amount) for run in a), tuple(_slices(run, amount) for run in b), False)
-        yield from _row(f"{name}_per_s", "1/s", False, sides, _mean, True)
-
-
-def _row(name: str, unit: str, less: bool, sides: Sides, figure: Figure, as_ratio: bool) -> Iterator[Row]:
-    found = change_of(sides, figure, as_ratio)
-    if found is not None:
-        yield Row(name, unit, less, sides.paired, as_ratio, found, found.p_value)
+        yield from row(f"{name}_per_s", "1/s", False, sides, _mean, True)
 
 
 def _with_p(row: Row, p_value: float) -> Row:
@@ -158,7 +162,14 @@ def _geometric_mean(values: Values) -> float:
     return float(np.exp(np.log(np.maximum(values, 1e-3)).mean()))
 
 
+def _of_left_out(figures: Sequence[str]) -> Iterator[str]:
+    if figures:
+        yield f"Too little was answered, on one side at least, to compare {' and '.join(figures)}."
+
+
 def _warnings(a: Sequence[Run], b: Sequence[Run], paired: bool) -> Iterator[str]:
+    if {run.info.scenario_text for run in a} != {run.info.scenario_text for run in b}:
+        yield "The two are of different scenarios, or of one with other settings, which may be all the difference."
     if not paired:
         yield "Not the same scenario and seeds: nothing is compared in pairs, and small differences do not show."
     if any(x.info.machine != y.info.machine for x in a for y in b):

@@ -45,17 +45,24 @@ class Change:
     p_value: float | None  # None: too few blocks to tell
 
 
+class NoRatio(ValueError):
+    """A side's figure is 0, or could be by chance: nothing is so many times that."""
+
+
 def change_of(sides: Sides, figure: Figure, as_ratio: bool, seed: int = 0) -> Change | None:
-    """None where a side has no values, or a ratio no meaning."""
+    """None where a side has no values. Raises NoRatio."""
     a, b = np.concatenate([*sides.a, []]), np.concatenate([*sides.b, []])
     if not len(a) or not len(b):
         return None
     first, second = figure(a), figure(b)
     if as_ratio and not (first > 0 and second > 0):
-        return None
+        raise NoRatio
 
     def change(one: Values, other: Values) -> float:
-        return figure(other) / figure(one) - 1 if as_ratio else figure(other) - figure(one)
+        base = figure(one)
+        if as_ratio and not base > 0:
+            raise NoRatio
+        return figure(other) / base - 1 if as_ratio else figure(other) - base
 
     rng = np.random.default_rng(seed)
     times = max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // (len(a) + len(b))))

@@ -58,6 +58,9 @@ def test_what_makes_a_comparison_weak_is_said() -> None:
     assert "nothing is compared in pairs" in told
     assert "different machines" in told
     assert "One run a side" in told
+    assert "different scenarios" not in told
+    changed = make_run(scenario_text="name: other\n")
+    assert "different scenarios" in " ".join(compare([make_run()], [changed], NAMES).warnings)
 
 
 def test_the_table_tells_the_test_and_each_verdict() -> None:
@@ -80,3 +83,15 @@ def test_a_side_is_a_run_or_a_folder_of_runs(tmp_path: Path) -> None:
     assert [run.info.seed for run in read_side(tmp_path / "a" / "2")] == [2]
     with pytest.raises(RecordsError, match=r"holds no run\.json, nor does any folder in it"):
         read_side(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("answered", [0, 2])
+def test_where_little_was_answered_rates_are_left_out_and_named(answered: int) -> None:
+    run = make_run()
+    few = tuple(one if one.number < answered else failed(one.number, one.due_s) for one in run.requests)
+    for sides in (([replace(run, requests=few)], [run]), ([run], [replace(run, requests=few)])):
+        found = compare(*sides, NAMES)
+        assert verdicts(found)["answered_share"] in ("better", "worse")
+    few_first = compare([replace(run, requests=few)], [run], NAMES)
+    assert not {"requests_per_s", "output_tokens_per_s"} & verdicts(few_first).keys()
+    assert "to compare requests_per_s and output_tokens_per_s" in " ".join(few_first.warnings)
