@@ -1,6 +1,6 @@
 """What a load run leaves behind, between driving and reporting: a folder of three files that hold these types.
 
-    run.json        one `RunInfo`, written at the end
+    run.json        one `RunInfo`, written at the beginning as `unfinished`, and whole at the end
     requests.jsonl  one `RequestRecord` a line, in the order in which they ended
     metrics.jsonl   one `MetricSample` a line, in the order in which they were taken
 
@@ -8,7 +8,7 @@ All times are seconds of one monotonic clock since the run began (`at`, `*_s`), 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -107,6 +107,7 @@ class RunInfo:
     fovea: str = ""  # version of this program
     command: str = ""
     interrupted: bool = False  # ended before its plan did
+    unfinished: bool = False  # under way, or killed: nothing was written after its last request
     machine: dict[str, str] = field(default_factory=dict)  # of the driver: cpu, cores, memory, gpu, python
     server: dict[str, str] = field(default_factory=dict)  # versions that the server told
     schema: str = SCHEMA
@@ -130,7 +131,7 @@ def make_line(record: RequestRecord | MetricSample) -> bytes:
 
 
 def write_run(folder: Path, info: RunInfo) -> None:
-    """Says that the run is whole: written last."""
+    """Written as `unfinished` first, and whole last."""
     folder.mkdir(parents=True, exist_ok=True)
     text = orjson.dumps(info, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     (folder / RUN_FILE).write_bytes(text)
@@ -142,7 +143,8 @@ def write_lines(path: Path, records: Iterable[RequestRecord | MetricSample]) -> 
 
 
 def read_run(folder: Path) -> Run:
-    """Raises RecordsError where a file is missing or is not what it should be."""
+    """Raises RecordsError where a file is missing or is not what it should be. Of a run that was killed, what is
+    there: its counted time is that of its requests, and half a line at the end is none."""
     try:
         text = (folder / RUN_FILE).read_bytes()
         info = _INFO.validate_json(text)
@@ -150,15 +152,21 @@ def read_run(folder: Path) -> Run:
         raise RecordsError(f"{folder / RUN_FILE} is not a load run's: {_first(problem)}") from problem
     if info.schema != SCHEMA:
         raise RecordsError(f"{folder / RUN_FILE} is of the schema {info.schema}; this program reads {SCHEMA}.")
-    requests = tuple(_read(folder / REQUESTS_FILE, _REQUEST))
+    requests = tuple(_read(folder / REQUESTS_FILE, _REQUEST, info.unfinished))
+    if info.unfinished:
+        counts_from_s = min((one.due_s for one in requests if not one.warm_up), default=0.0)
+        ended_s = max((one.ended_s for one in requests), default=0.0)
+        info = replace(info, counts_from_s=counts_from_s, ended_s=ended_s)
     metrics = folder / METRICS_FILE
     return Run(info, requests, tuple(_read(metrics, _SAMPLE)) if metrics.exists() else ())
 
 
-def _read(path: Path, adapter: "TypeAdapter[Record]") -> Iterator[Record]:
+def _read(path: Path, adapter: "TypeAdapter[Record]", unfinished: bool = False) -> Iterator[Record]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                if unfinished and not line.endswith(b"\n"):
+                    return
                 try:
                     yield adapter.validate_json(line)
                 except ValidationError as problem:

@@ -28,6 +28,8 @@ from loadtest.scenario.plan import Picture, PlannedConversation, make_plan
 
 # Of a plan without end.
 FIRST_PLANNED = 2000
+# What a run that is killed loses at most.
+FLUSH_S = 1.0
 
 
 class Progress(Protocol):
@@ -59,10 +61,14 @@ class Ledger:
         self._progress = progress
         self.counts_from_s: float | None = None
         self.ended_s = 0.0
+        self._flushed_s = 0.0
 
     def note(self, record: RequestRecord, under_way: int) -> None:
         self._file.write(make_line(record))
         self.ended_s = max(self.ended_s, record.ended_s)
+        if self.ended_s >= self._flushed_s + FLUSH_S:
+            self._file.flush()
+            self._flushed_s = self.ended_s
         if not record.warm_up:
             earliest = record.due_s if self.counts_from_s is None else min(self.counts_from_s, record.due_s)
             self.counts_from_s = earliest
@@ -87,6 +93,8 @@ async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> Run
         began, clock.began_ns = datetime.now(UTC), Clock().began_ns
         with (wanted.folder / REQUESTS_FILE).open("wb") as file:
             ledger = Ledger(file, progress)
+            # For a run that is killed: what it had written down can be reported.
+            write_run(wanted.folder, replace(describe_run(wanted, ledger, began, server), unfinished=True))
             driver = Driver(scenario, Caller(session, wanted.target, clock), clock, ledger.note)
             sampling = asyncio.create_task(sampler.run())
             # What Ctrl-C does: the task is cancelled, and goes on to write down what it has.

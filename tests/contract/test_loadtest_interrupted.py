@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.records import read_run
+from loadtest.records import REQUESTS_FILE, read_run
 from loadtest.reporting.report import PAGE_FILE, REPORT_FILE, read_report
 from tests.fakes.engine import FakeEngine
 from tests.fakes.serve import serving
@@ -65,6 +65,24 @@ def test_what_has_ended_is_reported(tmp_path: Path, by: signal.Signals) -> None:
     assert {request.code for request in run.requests} == {""}
     assert read_report(tmp_path / REPORT_FILE).warnings[0].startswith("The run was interrupted")
     assert (tmp_path / PAGE_FILE).exists()
+
+
+def test_of_a_killed_run_a_report_is_made_of_what_it_had_written_down(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    written = tmp_path / REQUESTS_FILE
+    with serving(engine.app) as url:
+        code, _ = told_to_end(
+            url, tmp_path, signal.SIGKILL, lambda: written.exists() and b"\n" in written.read_bytes(),
+            "catalogue", *WITHOUT_END, *SMALL, *UNWARMED,
+        )  # fmt: skip
+    assert code == -signal.SIGKILL
+    assert not (tmp_path / REPORT_FILE).exists()
+    command = [sys.executable, "-m", "loadtest.cli", "report", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    report = read_report(tmp_path / REPORT_FILE)
+    assert report.answered == written.read_bytes().count(b"\n") > 0
+    assert report.warnings[0].startswith("The run is under way, or was killed")
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])

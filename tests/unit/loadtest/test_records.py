@@ -74,3 +74,18 @@ def test_another_schema_is_refused_by_name(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("records/1", "records/2"))
     with pytest.raises(RecordsError, match=r"of the schema fovea-loadtest-records/2; this program reads"):
         read_run(tmp_path)
+
+
+def test_of_a_run_that_was_killed_what_was_written_down_is_read(tmp_path: Path) -> None:
+    warm = replace(REQUEST, number=0, planned_s=0.1, warm_up=True)
+    later = replace(REQUEST, number=4, planned_s=3.0, ended_s=4.5)
+    write_lines(tmp_path / REQUESTS_FILE, [warm, later, REQUEST])
+    whole = (tmp_path / REQUESTS_FILE).read_bytes()
+    (tmp_path / REQUESTS_FILE).write_bytes(whole + whole[:40])
+    write_run(tmp_path, replace(INFO, ended_s=0.0, unfinished=True))
+    run = read_run(tmp_path)
+    assert run.requests == (warm, later, REQUEST)
+    assert (run.info.counts_from_s, run.info.ended_s) == (REQUEST.planned_s, 4.5)
+    write_run(tmp_path, INFO)
+    with pytest.raises(RecordsError, match="line 4"):
+        read_run(tmp_path)
