@@ -28,8 +28,6 @@ from loadtest.scenario.plan import Picture, PlannedConversation, make_plan
 
 # Of a plan without end.
 FIRST_PLANNED = 2000
-# What a run that is killed loses at most.
-FLUSH_S = 1.0
 
 
 class Progress(Protocol):
@@ -61,14 +59,11 @@ class Ledger:
         self._progress = progress
         self.counts_from_s: float | None = None
         self.ended_s = 0.0
-        self._flushed_s = 0.0
 
     def note(self, record: RequestRecord, under_way: int) -> None:
         self._file.write(make_line(record))
+        self._file.flush()  # it outlives a run that is killed
         self.ended_s = max(self.ended_s, record.ended_s)
-        if self.ended_s >= self._flushed_s + FLUSH_S:
-            self._file.flush()
-            self._flushed_s = self.ended_s
         if not record.warm_up:
             earliest = record.due_s if self.counts_from_s is None else min(self.counts_from_s, record.due_s)
             self.counts_from_s = earliest
