@@ -63,9 +63,12 @@ class HeldImages:
     def missed(self, digests: frozenset[str]) -> None:
         """The engine does not hold all of these: forget them, and what was used before the first of them.
 
+        Where none is believed to be held, another request has missed them at the same time: that is no news.
         What is forgotten was seen once: however much is held, that is all that is looked at.
         """
-        older = True
+        older = any(digest in self._sizes for digest in digests)
+        if not older:
+            return
         while older and self._sizes:
             digest, size = self._sizes.popitem(last=False)
             self._bytes -= size

@@ -59,6 +59,13 @@ def test_all_that_were_named_in_vain_are_forgotten(held: HeldImages) -> None:
     assert held.among(slots(*"cefgh")) == set("cefgh")
 
 
+def test_two_misses_of_one_picture_at_once_forget_no_more_than_one_does(held: HeldImages) -> None:
+    held.saw(slots("a", "b", "c", "d"))
+    held.missed(frozenset("b"))
+    held.missed(frozenset("b"))
+    assert held.among(slots("a", "b", "c", "d")) == {"c", "d"}
+
+
 class Digest(str):
     """Counts how often any of its kind is looked for."""
 
