@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-# The programs and environments of deploy/environments/set_up.py.
+# The programs and environments of deploy/environments/environments.py.
 VENVS = Path(".venv").absolute()
 
 

@@ -17,8 +17,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """`environments`: of deploy/environments/set_up.py, besides the gateway's. `page`: the name of its .md and
-    .json in docs/benchmarks. `minutes`: expected, on two cores."""
+    """`environments`: of deploy/environments/environments.py, besides the gateway's. `page`: the name of its .md
+    and .json in docs/benchmarks. `minutes`: expected, on two cores."""
 
     name: str
     module: str

@@ -26,8 +26,8 @@ def in_vllm(module: str, *arguments: str) -> Any:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What came to pass in each of vllm_scheduler.py's scenes."""
-    found: dict[str, Any] = in_vllm("vllm_scheduler", str(tmp_path_factory.mktemp("embeddings")))
+    """What came to pass in each of vllm_scheduler_scenes.py's scenes."""
+    found: dict[str, Any] = in_vllm("vllm_scheduler_scenes", str(tmp_path_factory.mktemp("embeddings")))
     return found
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.environments.set_up import ENVIRONMENTS, PROGRAMS
+from deploy.environments.environments import ENVIRONMENTS, PROGRAMS
 from loadtest.suite.benchmarks import BENCHMARKS, Benchmark
 
 ROOT = Path(__file__).parents[4]
