@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 SCHEMA = "fovea-loadtest-records/1"
 RUN_FILE, REQUESTS_FILE, METRICS_FILE = "run.json", "requests.jsonl", "metrics.jsonl"
+NOT_SENT = "not_sent"
 MOST_TOKEN_TIMES = 4096  # of one request: an answer of more chunks keeps its first ones
 
 Record = TypeVar("Record", "RequestRecord", "MetricSample")
@@ -43,7 +44,9 @@ class RequestRecord:
     token_s: tuple[float, ...]  # of each chunk with words in it, at most MOST_TOKEN_TIMES
     ended_s: float  # the answer's last byte, or when it failed
     status: int  # HTTP; 0: none came
-    code: str  # "" answered whole; else the server's error code, or timeout | connection | protocol | cut
+    # "" answered whole; else the server's error code, or timeout | connection | protocol | cut, or not_sent: a turn
+    # that can no longer be, since one before it was not answered. Its times are those of that one's end.
+    code: str
     prompt_tokens: int = 0  # by the server's usage, as are:
     output_tokens: int = 0
     pictures: tuple[str, ...] = ()  # a name for each, the same for the same bytes
@@ -59,6 +62,10 @@ class RequestRecord:
     @property
     def answered(self) -> bool:
         return not self.code
+
+    @property
+    def sent(self) -> bool:
+        return bool(self.status) or self.code != NOT_SENT
 
     @property
     def due_s(self) -> float:

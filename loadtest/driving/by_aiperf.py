@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from loadtest.driving.caller import Clock, Target, as_body
-from loadtest.driving.drive import as_message, as_record
+from loadtest.driving.drive import ReadyConversation, as_message, as_record
 from loadtest.driving.gallery import Gallery
 from loadtest.driving.stream import Heard, ProtocolError, word_of
 from loadtest.records import RequestRecord
@@ -71,7 +71,7 @@ async def drive_by_aiperf(
             request = each.turns[0]
             shown = tuple([await gallery.get(picture) for picture in request.pictures])
             file.write(as_body(target, [as_message(request, shown)], request.answer_tokens) + b"\n")
-            planned.append(as_record(each, request, shown, None))
+            planned.append(as_record(ReadyConversation(each, (shown,)), request, None))
     await run_aiperf(arguments_of(aiperf, scenario, len(planned), target, folder), folder)
     return read_records(folder / ARTIFACTS, planned, clock)
 

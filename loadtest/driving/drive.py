@@ -7,11 +7,11 @@ omission): `RequestRecord.due_s`.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loadtest.driving.caller import Caller, Clock
 from loadtest.driving.gallery import Gallery, ReadyPicture
-from loadtest.records import RequestRecord
+from loadtest.records import NOT_SENT, RequestRecord
 from loadtest.scenario.document import Closed, Scenario
 from loadtest.scenario.plan import PlannedConversation, PlannedRequest
 
@@ -103,15 +103,18 @@ class Driver:
                 callers.create_task(call(conversation))
 
     async def _converse(self, conversation: ReadyConversation) -> None:
-        """Turn after turn, each with all that was said; ends at the first that is not answered."""
+        """Turn after turn, each with all that was said; after the first that is not answered, none is sent."""
         messages: list[object] = []
         due_s = conversation.planned.at_s
+        lost: RequestRecord | None = None
         for request, pictures in zip(conversation.planned.turns, conversation.pictures, strict=True):
+            if lost is not None:
+                self._on_record(never_sent(conversation, request, lost), self._under_way)
+                continue
             if request.turn and self._scenario.conversations.think_s:
                 await asyncio.sleep(self._scenario.conversations.think_s)
             messages.append(as_message(request, pictures))
-            shown = tuple(picture for turn in conversation.pictures[: request.turn + 1] for picture in turn)
-            planned = as_record(conversation.planned, request, shown, due_s)
+            planned = as_record(conversation, request, due_s)
             self._under_way += 1
             try:
                 record, words = await self._caller.ask(
@@ -121,7 +124,8 @@ class Driver:
                 self._under_way -= 1
             self._on_record(record, self._under_way)
             if record.code:
-                return
+                lost = record
+                continue
             messages.append({"role": "assistant", "content": words})
             due_s = None if due_s is None else record.ended_s + self._scenario.conversations.think_s
 
@@ -131,14 +135,17 @@ def as_message(request: PlannedRequest, pictures: tuple[ReadyPicture, ...]) -> d
     return {"role": "user", "content": [*parts, {"type": "text", "text": request.text}]}
 
 
-def as_record(
-    conversation: PlannedConversation,
-    request: PlannedRequest,
-    shown: tuple[ReadyPicture, ...],
-    due_s: float | None,
-) -> RequestRecord:
-    """Not yet sent. `shown` are all its body has, those of earlier turns too."""
-    tenant = conversation.tenant
+def never_sent(conversation: ReadyConversation, request: PlannedRequest, lost: RequestRecord) -> RequestRecord:
+    """A turn after `lost`, which was not answered: whoever asks loses the rest of the conversation, too."""
+    due_s = None if lost.planned_s is None else lost.ended_s
+    planned = as_record(conversation, request, due_s)
+    return replace(planned, sent_s=lost.ended_s, ended_s=lost.ended_s, code=NOT_SENT)
+
+
+def as_record(conversation: ReadyConversation, request: PlannedRequest, due_s: float | None) -> RequestRecord:
+    """Not yet sent. Its pictures are all that its body has, those of earlier turns too."""
+    planned, tenant = conversation.planned, conversation.planned.tenant
+    shown = [picture for turn in conversation.pictures[: request.turn + 1] for picture in turn]
     return RequestRecord(
         number=request.number,
         planned_s=due_s,
@@ -152,7 +159,7 @@ def as_record(
         picture_bytes=sum(picture.size for picture in shown),
         tenant=tenant.name,
         priority=tenant.priority or "",
-        conversation=conversation.number,
+        conversation=planned.number,
         turn=request.turn,
         warm_up=request.warm_up,
     )

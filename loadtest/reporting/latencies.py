@@ -38,7 +38,7 @@ def stall_ms(request: RequestRecord) -> float | None:
 
 
 def lag_ms(request: RequestRecord) -> float | None:
-    return None if request.planned_s is None else 1000 * (request.sent_s - request.planned_s)
+    return None if request.planned_s is None or not request.sent else 1000 * (request.sent_s - request.planned_s)
 
 
 def latency_of(values: Iterable[float | None]) -> Latency | None:

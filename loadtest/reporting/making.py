@@ -142,6 +142,11 @@ def warnings_of(
             f"{failed} of {len(requests)} requests failed, and latencies are of the others: had the slowest been "
             "waited for, percentiles would be higher. Goodput and errors count all."
         )
+    if never := sum(not one.sent for one in requests):
+        yield (
+            f"{never} of the failed requests were never sent: turns of conversations in which one before them was "
+            "not answered. Shares and goodput count them, as whoever asks would have lost them."
+        )
     yield from warnings_of_time(run, requests)
     if not run.samples:
         yield "No /metrics page was read: cache hits by tier, KV cache and GPU memory are unknown."
@@ -155,7 +160,7 @@ def warnings_of_time(run: Run, requests: Sequence[RequestRecord]) -> Iterator[st
             "Neighbours' delays are alike for over a tenth of the run (a queue that builds up, or more asked "
             "than is served): intervals are too narrow, chance looks like an effect. Let it run longer."
         )
-    last_sent_s = max((one.sent_s for one in requests), default=run.info.ended_s)
+    last_sent_s = max((one.sent_s for one in requests if one.sent), default=run.info.ended_s)
     if (drained := run.info.ended_s - last_sent_s) > MOST_DRAINED * counted_s(run.info):
         yield (
             f"For the last {drained:.1f} s nothing was sent, only waited for; rates are over that time too: they "

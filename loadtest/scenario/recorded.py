@@ -31,9 +31,9 @@ class Asked:
 
 
 def asked_in_run(run: Run) -> Iterator[Asked]:
-    """Each request by itself, those of the warm-up too. The server's count of a prompt with pictures has theirs in
-    it: such a prompt's words are not known."""
-    for one in run.requests:
+    """Each request that was sent, by itself, those of the warm-up too. The server's count of a prompt with pictures
+    has theirs in it: such a prompt's words are not known."""
+    for one in filter(lambda one: one.sent, run.requests):
         words = None if one.pictures else one.prompt_tokens or None
         yield Asked(one.due_s, one.tenant, one.pictures, words, one.output_tokens or None)
 

@@ -14,6 +14,7 @@ from loadtest.driving.pages import Pages
 from loadtest.driving.run import Wanted, drive_run
 from loadtest.driving.served import find_model
 from loadtest.records import REQUESTS_FILE, RequestRecord, Run, read_run
+from loadtest.reporting.making import make_report
 from loadtest.scenario.document import Scenario
 from tests.fakes.engine import FakeEngine, images_in
 from tests.fakes.gateway import gateway
@@ -114,12 +115,18 @@ async def test_a_conversation_repeats_what_was_said_and_shown(tmp_path: Path) ->
             assert later.planned_s == earlier.ended_s + 0.01
 
 
-async def test_a_conversation_ends_where_it_is_not_answered(tmp_path: Path) -> None:
+async def test_after_a_turn_that_is_not_answered_none_is_sent_and_all_are_lost(tmp_path: Path) -> None:
     engine = FakeEngine()
     engine.fail = 400
     with serving(engine.app) as engine_url, gateway(engine_url) as url:
         run = await drive(url, tmp_path, requests=6, conversations={"turns": 3})
-    assert [(r.turn, r.status, r.code) for r in run.requests] == [(0, 400, "rejected_by_engine")] * 2
+    never = [(turn, 0, "not_sent") for turn in (1, 2)]
+    told = {n: [(r.turn, r.status, r.code) for r in run.requests if r.conversation == n] for n in (0, 1)}
+    assert told == {number: [(0, 400, "rejected_by_engine"), *never] for number in (0, 1)}
+    assert [len(chat["messages"]) for chat in engine.chats] == [1, 1]
+    report = make_report(run)
+    assert (report.requests, report.answered, report.errors) == (6, 0, {"not_sent": 4, "rejected_by_engine": 2})
+    assert any(told.startswith("4 of the failed requests were never sent") for told in report.warnings)
 
 
 async def test_tenants_send_their_own_key_and_priority(tmp_path: Path) -> None:

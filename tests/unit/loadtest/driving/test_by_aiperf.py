@@ -3,24 +3,29 @@
 import asyncio
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loadtest.driving.by_aiperf import (
+    INPUTS,
     RAW,
     TRACED,
     Aiperf,
     AiperfError,
     arguments_of,
+    drive_by_aiperf,
     read_records,
     refusal_of,
     run_aiperf,
 )
 from loadtest.driving.caller import Clock, Target
+from loadtest.driving.gallery import Gallery, ReadyPicture
 from loadtest.records import RequestRecord
 from loadtest.scenario.document import Scenario
+from loadtest.scenario.plan import make_plan
 from loadtest.scenario.reading import bundled_names, read_scenario
 
 TARGET = Target("http://127.0.0.1:9/v1", "demo", {"default": ""}, timeout_s=60)
@@ -119,6 +124,37 @@ def test_of_the_bundled_scenarios_it_can_do_five() -> None:
 )
 def test_what_it_cannot_do_is_refused_with_the_reason(fields: dict[str, Any], key: str, says: str) -> None:
     assert says in (refusal_of(scenario(**fields), [key]) or "")
+
+
+# Writes of each body in its input that it was answered, as aiperf does.
+ANSWERS = """
+import json, sys
+folder, bodies = (sys.argv[sys.argv.index(option) + 1] for option in ("--artifact-dir", "--input-file"))
+raw, traced = (open(f"{folder}/{name}", "w") for name in (RAW, TRACED))
+for number, _ in enumerate(open(bodies)):
+    metadata = {"session_num": number, "request_start_ns": 0, "request_end_ns": 10**9}
+    done = {"perf_ns": 0, "packets": [{"name": "data", "value": "[DONE]"}]}
+    answered = {"metadata": metadata, "start_perf_ns": 0, "status": 200, "responses": [done]}
+    print(json.dumps(answered), file=raw)
+    print(json.dumps({"metadata": metadata}), file=traced)
+"""
+
+
+async def test_each_request_of_the_plan_has_its_body_and_its_record(tmp_path: Path) -> None:
+    program, pages, clock = tmp_path / "aiperf-program", tmp_path / "aiperf", Clock()
+    program.write_text(f"#!{sys.executable}\nRAW, TRACED = {RAW!r}, {TRACED!r}\n{ANSWERS}")
+    program.chmod(0o700)
+    pages.mkdir()
+    one = scenario(requests=3, pictures={"reuse": {"kind": "unique"}})
+    gallery = Gallery(lambda drawn: ReadyPicture(f"name-{drawn.number}", 5, f"data:,{drawn.number}"))
+    aiperf = Aiperf(program, tmp_path)
+    records = await drive_by_aiperf(aiperf, one, make_plan(one, 0), TARGET, gallery, tmp_path, clock)
+    bodies = [json.loads(line) for line in (tmp_path / INPUTS).read_text().splitlines()]
+    shown = [body["messages"][0]["content"][0]["image_url"]["url"].removeprefix("data:,") for body in bodies]
+    assert len(set(shown)) == 3
+    assert [(r.number, r.code, r.pictures) for r in records] == [
+        (n, "", (f"name-{s}",)) for n, s in enumerate(shown)
+    ]
 
 
 async def test_where_it_fails_its_words_are_named(tmp_path: Path) -> None:

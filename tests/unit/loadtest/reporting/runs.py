@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from loadtest.records import MetricSample, RequestRecord, Run, RunInfo
+from loadtest.records import NOT_SENT, MetricSample, RequestRecord, Run, RunInfo
 
 INFO = RunInfo(
     scenario="catalogue", scenario_text="name: catalogue\n", seed=7, url="http://127.0.0.1:8000/v1", model="m",
@@ -29,6 +29,12 @@ def request(number: int, due_s: float, ttft_s: float = 0.2, gaps: Sequence[float
 def failed(number: int, due_s: float, code: str = "overloaded") -> RequestRecord:
     ok = request(number, due_s)
     return replace(ok, token_s=(), status=429, code=code, ended_s=due_s + 0.1, output_tokens=0, image_cache="")
+
+
+def never_sent(number: int, due_s: float) -> RequestRecord:
+    """A turn after one that failed, which was sent in time."""
+    lost = failed(number, due_s, NOT_SENT)
+    return replace(lost, status=0, first_byte_s=None, sent_s=due_s + 5, ended_s=due_s + 5)
 
 
 def make_run(count: int = 400, slower: float = 1.0, seed: int = 7, draw: int = 1, **info: object) -> Run:

@@ -7,7 +7,7 @@ from loadtest.records import MOST_TOKEN_TIMES, RecordsError, Run
 from loadtest.reporting.latencies import itl_ms, latency_of, stall_ms
 from loadtest.reporting.making import make_report
 from loadtest.reporting.report import read_report, write_report
-from tests.unit.loadtest.reporting.runs import failed, make_run, request
+from tests.unit.loadtest.reporting.runs import failed, make_run, never_sent, request
 
 
 def test_rates_count_what_was_answered_over_the_counted_time() -> None:
@@ -35,6 +35,22 @@ def test_failures_are_counted_by_code_and_have_no_latency() -> None:
     assert report.errors == {"overloaded": 2, "timeout": 1}
     assert report.e2e_ms is not None
     assert report.e2e_ms.count == 100
+
+
+def test_what_was_never_sent_is_lost_but_was_not_late() -> None:
+    run = make_run(100)
+    report = make_report(replace(run, requests=(*run.requests, failed(100, 50.0), never_sent(101, 60.0))))
+    assert (report.requests, report.answered, report.errors) == (102, 100, {"overloaded": 1, "not_sent": 1})
+    assert report.lag_ms is not None
+    assert (report.lag_ms.count, report.lag_ms.most) == (101, 0)
+    assert report.goodput is not None
+    assert report.goodput.missed["failed"] == 2
+
+
+def test_time_in_which_nothing_was_sent_is_told_whatever_was_lost_in_it() -> None:
+    run = make_run(100, ended_s=200.0)
+    report = make_report(replace(run, requests=(*run.requests, never_sent(100, 190.0))))
+    assert any(warning.startswith("For the last 91.0 s nothing was sent") for warning in report.warnings)
 
 
 def test_goodput_is_what_met_every_limit() -> None:

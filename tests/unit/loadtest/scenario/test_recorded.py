@@ -11,7 +11,7 @@ from loadtest.scenario import recorded
 from loadtest.scenario.arrivals import read_trace
 from loadtest.scenario.document import ScenarioError
 from loadtest.scenario.recorded import Asked, asked_in_log, asked_in_run, make_trace
-from tests.unit.loadtest.reporting.runs import INFO, failed, request
+from tests.unit.loadtest.reporting.runs import INFO, failed, never_sent, request
 
 LINE = {
     "time": "2026-01-01T00:00:10.500+00:00", "logger": "fovea.audit", "event": "request", "status": 200,
@@ -47,6 +47,10 @@ def test_a_run_s_requests_come_when_they_were_due_answered_or_not() -> None:
         Asked(13.0, "shop", ("p1",), None, None),
         Asked(14.0, "shop", (), 100, 5),
     ]
+
+
+def test_a_turn_that_was_never_sent_is_none_of_a_run_s() -> None:
+    assert [asked.at_s for asked in asked_in_run(Run(INFO, (request(0, 12.0), never_sent(1, 13.0)), ()))] == [12.0]
 
 
 def test_a_log_s_request_came_so_long_before_its_line_and_its_words_are_the_prompt_without_pictures(
