@@ -37,9 +37,9 @@ class Amounts:
     """`pictures`: more than an engine's memory holds, fewer than that of two; each is asked about once, and then
     `times` more. `pairs` of single requests; `settle_s` between blocks; `look_s`: how long to look for others."""
 
-    rounds: int = 3
+    rounds: int = 5
     pictures: int = HELD * 3 // 2
-    times: int = 3
+    times: int = 2
     callers: int = 4
     pairs: int = 40
     settle_s: float = SETTLE_S

@@ -1,5 +1,6 @@
 """docs/benchmarks/end-to-end.md, out of a result."""
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 
@@ -77,7 +78,11 @@ can if each sees its own. No embedding cache of Fovea's is on: with one, nothing
 [embedding-cache.md](embedding-cache.md)). The gateway is as users have it, with keys and exact prices; a picture
 that an engine should hold is sent by its name alone (hash first), which matters little for pictures this small.
 Every subject and round has pictures of its own, in the same order for all; the subjects take turns,
-{result.rounds} rounds, and each round begins with another. Percentiles are of all rounds' requests together; ratios
+{result.rounds} rounds, and each round begins with another. With affinity, to which
+engine a picture belongs is as good as drawn by lot: in {too_many(pictures, result.held):.0%} of all rounds one
+engine has more of the {pictures} than it holds, so that rounds differ much; of a fleet's thousands of pictures each
+engine has its part. Percentiles are
+of all rounds' requests together; ratios
 are of one subject's block to another's within a round: median (least-largest). How often encoders ran is what
 stock vLLM logs of its steps (`--enable-logging-iteration-details`). The `vllm` command of the build for CPUs does
 not start: its server is run as that would (`python -m vllm.entrypoints.openai.api_server`), with what lets vLLM
@@ -127,6 +132,12 @@ def beside_other(result: Result, other: str, how: str) -> str:
         f"{shown(result, TWO, other, COLD, per_s)} x: affinity has nothing to give there, and "
         "how evenly they fall is chance."
     )
+
+
+def too_many(pictures: int, held: int) -> float:
+    """How likely it is that one of two engines gets more than `held` of `pictures`, at least half of them."""
+    splits = sum(math.comb(pictures, more) for more in range(held + 1, pictures + 1))
+    return min(1.0, splits / 2.0 ** (pictures - 1))
 
 
 def encoded(result: Result, subject: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from loadtest.bench_end_to_end import in_turns
 from loadtest.end_to_end.asking import fresh_pictures, messages_of, order, target_of
 from loadtest.end_to_end.engines import HELD, OPTIONS, TOKENS, count_encodes
-from loadtest.end_to_end.page import HEADS, make_page
+from loadtest.end_to_end.page import HEADS, make_page, too_many
 from loadtest.end_to_end.result import (
     COLD,
     DIRECT,
@@ -51,6 +51,11 @@ def result(*subjects: str) -> Result:
     made.pairs = [Pair(0.1, 0.1 + added / 1000) for added in (1.0, 2.0, 3.0, 4.0)]
     made.affinity = {"home": 90, "spilled": 10}
     return made
+
+
+@pytest.mark.parametrize(("pictures", "held", "share"), [(2, 1, 0.5), (9, 6, 92 / 512), (9, 9, 0)])
+def test_how_often_one_of_two_has_more_pictures_than_it_holds(pictures: int, held: int, share: float) -> None:
+    assert too_many(pictures, held) == pytest.approx(share)
 
 
 def test_new_pictures_come_once_and_all_of_them_again_as_often_as_said() -> None:
