@@ -7,7 +7,7 @@
 All times are seconds of one monotonic clock since the run began (`at`, `*_s`), but `RunInfo.began_at`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -144,11 +144,6 @@ def write_run(folder: Path, info: RunInfo) -> None:
     (folder / RUN_FILE).write_bytes(text)
 
 
-def write_lines(path: Path, records: Iterable[RequestRecord | MetricSample]) -> None:
-    with path.open("wb") as file:
-        file.writelines(make_line(record) for record in records)
-
-
 def read_run(folder: Path) -> Run:
     """Raises RecordsError where a file is missing or is not what it should be. Of a run that was killed, what is
     there: its counted time is that of its requests, and half a line at the end is none."""
@@ -165,7 +160,7 @@ def read_run(folder: Path) -> Run:
         ended_s = max((one.ended_s for one in requests), default=0.0)
         info = replace(info, counts_from_s=counts_from_s, ended_s=ended_s)
     metrics = folder / METRICS_FILE
-    return Run(info, requests, tuple(_read(metrics, _SAMPLE)) if metrics.exists() else ())
+    return Run(info, requests, tuple(_read(metrics, _SAMPLE, info.unfinished)) if metrics.exists() else ())
 
 
 def _read(path: Path, adapter: "TypeAdapter[Record]", unfinished: bool = False) -> Iterator[Record]:

@@ -22,7 +22,7 @@ from loadtest.driving.pages import Pages
 from loadtest.driving.sampling import Sampler
 from loadtest.driving.served import read_version
 from loadtest.driving.this_machine import describe_machine
-from loadtest.records import METRICS_FILE, REQUESTS_FILE, RequestRecord, RunInfo, make_line, write_lines, write_run
+from loadtest.records import METRICS_FILE, REQUESTS_FILE, RequestRecord, RunInfo, make_line, write_run
 from loadtest.scenario.document import Scenario
 from loadtest.scenario.plan import Picture, PlannedConversation, make_plan
 
@@ -78,41 +78,47 @@ async def drive_run(wanted: Wanted, gallery: Gallery, progress: Progress) -> Run
     """Interrupted (Ctrl-C), what has ended is kept and the run is as long as it was. Raises ScenarioError,
     AiperfError, and OSError where the folder cannot be written."""
     wanted.folder.mkdir(parents=True, exist_ok=True)
-    scenario, seed = wanted.scenario, wanted.seed
-    await fill(gallery, scenario, seed, progress)
+    await fill(gallery, wanted.scenario, wanted.seed, progress)
     async with open_session(aiohttp.ClientTimeout(total=None, sock_connect=30)) as session:
-        server = await read_version(session, wanted.target.url)
-        clock = Clock()
-        sampler = Sampler(session, wanted.metrics, clock)
-        await sampler.sample()  # what counters are told from: before anything is sent, however busy the machine is
-        began, clock.began_ns = datetime.now(UTC), Clock().began_ns
-        with (wanted.folder / REQUESTS_FILE).open("wb") as file:
-            ledger = Ledger(file, progress)
-            # For a run that is killed: what it had written down can be reported.
-            write_run(wanted.folder, replace(describe_run(wanted, ledger, began, server), unfinished=True))
-            driver = Driver(scenario, Caller(session, wanted.target, clock), clock, ledger.note)
-            sampling = asyncio.create_task(sampler.run())
-            # What Ctrl-C does: the task is cancelled, and goes on to write down what it has.
-            interrupted = False
-            try:
-                if wanted.aiperf:
-                    target, folder = wanted.target, wanted.folder
-                    plan = make_plan(scenario, seed)
-                    driven = drive_by_aiperf(wanted.aiperf, scenario, plan, target, gallery, folder, clock)
-                    ledger.note_all(await driven)
-                else:
-                    await driver.drive(make_plan(scenario, seed), gallery)
-            except asyncio.CancelledError:
-                interrupted = True
-            except ExceptionGroup as group:  # of the requests under way: all had the same disk
-                raise first_unwritten(group) from group
-            sampling.cancel()
-            await asyncio.wait([sampling])
-            await sampler.sample()
-    write_lines(wanted.folder / METRICS_FILE, sampler.samples)
-    info = replace(describe_run(wanted, ledger, began, server), interrupted=interrupted)
+        with (wanted.folder / METRICS_FILE).open("wb") as metrics:
+            info = await drive_drawn(wanted, gallery, progress, session, metrics)
     write_run(wanted.folder, info)
     return info
+
+
+async def drive_drawn(
+    wanted: Wanted, gallery: Gallery, progress: Progress, session: aiohttp.ClientSession, metrics: BinaryIO
+) -> RunInfo:
+    """What is told of the run when it is over. Raises what `drive_run` does."""
+    server = await read_version(session, wanted.target.url)
+    clock = Clock()
+    sampler = Sampler(session, wanted.metrics, clock, metrics)
+    await sampler.sample()  # what counters are told from: before anything is sent, however busy the machine is
+    began, clock.began_ns = datetime.now(UTC), Clock().began_ns
+    with (wanted.folder / REQUESTS_FILE).open("wb") as file:
+        ledger = Ledger(file, progress)
+        # For a run that is killed: what it had written down can be reported.
+        write_run(wanted.folder, replace(describe_run(wanted, ledger, began, server), unfinished=True))
+        caller, plan = Caller(session, wanted.target, clock), make_plan(wanted.scenario, wanted.seed)
+        sampling = asyncio.create_task(sampler.run())
+        # What Ctrl-C does: the task is cancelled, and goes on to write down what it has.
+        interrupted = False
+        try:
+            if wanted.aiperf:
+                driven = drive_by_aiperf(
+                    wanted.aiperf, wanted.scenario, plan, wanted.target, gallery, wanted.folder, clock
+                )
+                ledger.note_all(await driven)
+            else:
+                await Driver(wanted.scenario, caller, clock, ledger.note).drive(plan, gallery)
+        except asyncio.CancelledError:
+            interrupted = True
+        except ExceptionGroup as group:  # of the requests under way: all had the same disk
+            raise first_unwritten(group) from group
+        sampling.cancel()
+        await asyncio.wait([sampling])
+        await sampler.sample()
+    return replace(describe_run(wanted, ledger, began, server), interrupted=interrupted)
 
 
 async def fill(gallery: Gallery, scenario: Scenario, seed: int, progress: Progress) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import BinaryIO
 
 import aiohttp
 
 from loadtest.driving.answers import without_secrets
 from loadtest.driving.caller import Clock
 from loadtest.driving.pages import Pages
-from loadtest.records import MetricSample
+from loadtest.records import MetricSample, make_line
 from loadtest.reporting.families import read_page
 
 PERIOD_S = 1.0
@@ -18,20 +19,18 @@ MOST_PAGE_BYTES = 16 * 1024**2
 
 
 class Sampler:
-    """Holds at most MOST_SAMPLES: of a longer run every second round is let go, and the pace halves."""
+    """Writes each round down at once, at most MOST_SAMPLES in all: of a longer run every second round is let go,
+    and the pace halves. Raises OSError where `file` cannot be written."""
 
-    def __init__(self, session: aiohttp.ClientSession, pages: Pages, clock: Clock) -> None:
+    def __init__(self, session: aiohttp.ClientSession, pages: Pages, clock: Clock, file: BinaryIO) -> None:
         self._session = session
+        self._file = file
         self._pages = pages
         self._sources = dict(zip(names_of(pages.addresses), dict.fromkeys(pages.addresses), strict=True))
         self._clock = clock
         self._period_s = PERIOD_S
         self._rounds: list[list[MetricSample]] = []
         self.failed = 0
-
-    @property
-    def samples(self) -> list[MetricSample]:
-        return [sample for each in self._rounds for sample in each]
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -43,9 +42,14 @@ class Sampler:
         """One round; a page that cannot be read is missing from it."""
         read = await asyncio.gather(*(self._read(name, page) for name, page in self._sources.items()))
         self._rounds.append([sample for sample in read if sample])
+        new = self._rounds[-1:]
         if len(self._rounds) * len(self._sources) > MOST_SAMPLES:
-            self._rounds = self._rounds[::2]  # the first stays: counters are told by what they grew
+            new = self._rounds = self._rounds[::2]  # the first stays: counters are told by what they grew
             self._period_s *= 2
+            self._file.seek(0)
+            self._file.truncate()
+        self._file.writelines(make_line(sample) for each in new for sample in each)
+        self._file.flush()  # it outlives a run that is killed
 
     async def _read(self, source: str, page: str) -> MetricSample | None:
         at_s = self._clock.now_s()

@@ -126,7 +126,7 @@ def warnings_of(
 ) -> Iterator[str]:
     """Sentences: what keeps a reader from taking the figures as they are."""
     if run.info.unfinished:
-        yield "The run is under way, or was killed: figures are of what it had written down, without the server's."
+        yield "The run is under way, or was killed: figures are of what it had written down."
     if run.info.interrupted:
         yield "The run was interrupted: it is shorter than its plan, and what was under way then is in no figure."
     if len(requests) < FEWEST:

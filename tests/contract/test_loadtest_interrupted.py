@@ -73,7 +73,7 @@ def test_of_a_killed_run_a_report_is_made_of_what_it_had_written_down(tmp_path: 
     with serving(engine.app) as url:
         code, _ = told_to_end(
             url, tmp_path, signal.SIGKILL, lambda: written.exists() and b"\n" in written.read_bytes(),
-            "catalogue", *WITHOUT_END, *SMALL, *UNWARMED,
+            "catalogue", *WITHOUT_END, *SMALL, *UNWARMED, "--metrics", f"{url}/metrics",
         )  # fmt: skip
     assert code == -signal.SIGKILL
     assert not (tmp_path / REPORT_FILE).exists()
@@ -83,6 +83,7 @@ def test_of_a_killed_run_a_report_is_made_of_what_it_had_written_down(tmp_path: 
     report = read_report(tmp_path / REPORT_FILE)
     assert report.answered == written.read_bytes().count(b"\n") > 0
     assert report.warnings[0].startswith("The run is under way, or was killed")
+    assert read_run(tmp_path).samples, "what the server told of itself is written down at once, too"
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])

@@ -6,10 +6,10 @@ import typer
 from typer.testing import CliRunner, Result
 
 from loadtest.cli_compare import add_commands, read_assertions
-from loadtest.records import METRICS_FILE, REQUESTS_FILE, read_run, write_lines, write_run
+from loadtest.records import METRICS_FILE, REQUESTS_FILE, read_run, write_run
 from loadtest.reporting.publishing import publish
 from loadtest.reporting.report import REPORT_FILE
-from tests.unit.loadtest.reporting.runs import make_run
+from tests.unit.loadtest.reporting.runs import make_run, write_lines
 
 
 def call(*arguments: object) -> Result:

@@ -12,9 +12,9 @@ from loadtest.records import (
     RequestRecord,
     RunInfo,
     read_run,
-    write_lines,
     write_run,
 )
+from tests.unit.loadtest.reporting.runs import write_lines
 
 REQUEST = RequestRecord(
     number=3, planned_s=1.0, sent_s=1.5, first_byte_s=1.7, token_s=(2.0, 2.1), ended_s=2.2, status=200, code="",

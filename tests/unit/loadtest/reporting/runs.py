@@ -1,11 +1,12 @@
 """Runs that never were: as records, with latencies drawn from a seed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from loadtest.records import NOT_SENT, MetricSample, RequestRecord, Run, RunInfo
+from loadtest.records import NOT_SENT, MetricSample, RequestRecord, Run, RunInfo, make_line
 
 INFO = RunInfo(
     scenario="catalogue", scenario_text="name: catalogue\n", seed=7, url="http://127.0.0.1:8000/v1", model="m",
@@ -58,3 +59,7 @@ def samples() -> tuple[MetricSample, ...]:
         }
         found.append(MetricSample(float(second), GATEWAY, values))
     return tuple(found)
+
+
+def write_lines(path: Path, records: Iterable[RequestRecord | MetricSample]) -> None:
+    path.write_bytes(b"".join(map(make_line, records)))

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.records import REQUESTS_FILE, RecordsError, Run, write_lines, write_run
+from loadtest.records import REQUESTS_FILE, RecordsError, Run, write_run
 from loadtest.reporting.comparison import Comparison, are_pairs, compare, read_side
 from loadtest.reporting.table import make_comparison_table
-from tests.unit.loadtest.reporting.runs import failed, make_run
+from tests.unit.loadtest.reporting.runs import failed, make_run, write_lines
 
 NAMES = ("before", "after")
 
