@@ -30,7 +30,10 @@ from server.drain import Drain
 from server.engine import metrics_options
 from server.engine.cache_options import OFF, SHARED_VARIABLE
 from server.engine.checkpoint_policy import Policy, parse_policy
-from server.engine.launch import DRAIN_S, GRACE_S, Launch, LaunchError, check_model, check_port, run_engine
+from server.engine.launch import run_engine
+from server.engine.launch_checks import check_model, check_port
+from server.engine.vllm_build import LaunchError
+from server.engine.vllm_command import DRAIN_S, GRACE_S, Launch
 from server.errors import ConfigError
 from server.logs import configure_logs
 from server.metrics import Metrics

@@ -27,8 +27,8 @@ from server.doctor.machine import (
 )
 from server.doctor.stores import check_store
 from server.engine.cache_options import SHARED_VARIABLE
-from server.engine.launch import LaunchError
 from server.engine.nvml import Driver, NoNvml, read_driver
+from server.engine.vllm_build import LaunchError
 from server.errors import ConfigError
 from server.settings import Settings, read_settings
 from server.tuning import files_for

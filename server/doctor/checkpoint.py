@@ -7,7 +7,7 @@ from server.doctor.finding import Finding, failure, ok, warning
 from server.doctor.machine import show_bytes
 from server.engine.checkpoint_policy import Refusal, Waiting, check_belongs
 from server.engine.encoder_cache.checkpoint import NoFingerprint
-from server.engine.launch import LaunchError, check_model
+from server.engine.launch_checks import check_model
 from server.engine.metrics.checkpoint import (
     kind_of,
     quantization_of,
@@ -16,6 +16,7 @@ from server.engine.metrics.checkpoint import (
     section,
     tensors_of,
 )
+from server.engine.vllm_build import LaunchError
 
 
 def check_checkpoint(model: str) -> Iterator[Finding]:

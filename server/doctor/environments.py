@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from server.doctor.finding import Finding, failure, ok, warning
-from server.engine.launch import LaunchError, VllmBuild, find_python, inspect_build
+from server.engine.vllm_build import LaunchError, VllmBuild, find_python, inspect_build
 from server.settings import Settings
 
 TIMEOUT_S = 60

@@ -11,7 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 from server.doctor.finding import Finding, failure, ok, warning
-from server.engine.launch import LaunchError, check_port
+from server.engine.launch_checks import check_port
+from server.engine.vllm_build import LaunchError
 
 LEAST_PYTHON = (3, 11)
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's, not a file of ours

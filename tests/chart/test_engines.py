@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from helm.template import Manifest
-from server.engine.launch import ORPHANS_S, SPARE_STOP_S
+from server.engine.stopping import ORPHANS_S, SPARE_STOP_S
 from tests.chart.rendering import NEWEST, rendered
 
 pytestmark = pytest.mark.usefixtures("helms")

@@ -7,7 +7,8 @@ import yaml
 
 from deploy.images.build import IMAGES
 from server.cli import SPARE_STOP_S as SPARE_OF_GATEWAYS
-from server.engine.launch import DRAIN_S, GRACE_S, ORPHANS_S, SPARE_STOP_S
+from server.engine.stopping import ORPHANS_S, SPARE_STOP_S
+from server.engine.vllm_command import DRAIN_S, GRACE_S
 from server.settings import Settings
 from tests.compose.project import DEPLOY, ENGINES, FILE, OURS, everything, project
 

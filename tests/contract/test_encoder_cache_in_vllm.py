@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.engine.launch import INSIDE_FOLDER, STARTUP_FOLDER
+from server.engine.vllm_command import INSIDE_FOLDER, STARTUP_FOLDER
 from tests.conftest import ROOT
 
 ENGINE_PYTHON = ROOT / ".venv" / "engine" / "bin" / "python"

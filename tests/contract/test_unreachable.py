@@ -12,7 +12,7 @@ import pytest
 
 from server.api.estimating import ESTIMATE
 from server.api.surfaces import SURFACES
-from server.engine.launch import find_python
+from server.engine.vllm_build import find_python
 from tests.conftest import Stack
 from tests.contract.conftest import Target
 from tests.contract.vllm_routes import FRAMEWORK_ROUTES, ROUTES

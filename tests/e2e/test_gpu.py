@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from demo.processes import running
-from server.engine.launch import LaunchError, find_python, inspect_build
+from server.engine.vllm_build import LaunchError, find_python, inspect_build
 from server.together import free_port
 from tests.conftest import ENGINE_START_S
 

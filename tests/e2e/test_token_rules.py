@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from server.engine.launch import find_python
+from server.engine.vllm_build import find_python
 from server.images.token_rules.choose import FAMILIES, read_rule
 from server.token_rule import TokenRule
 from tests.conftest import ROOT

@@ -7,7 +7,7 @@ import pytest
 from server.doctor import environments
 from server.doctor.environments import CUDA, Torch, check_engine, check_extras, read_torch, wanted_vllm
 from server.doctor.finding import Verdict
-from server.engine.launch import LaunchError, VllmBuild
+from server.engine.vllm_build import LaunchError, VllmBuild
 from server.settings import Settings
 
 CPU = Torch("2.13.0+cpu", None)

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from server.engine import metrics_options as told
-from server.engine.launch import Launch, VllmBuild, make_command, make_environ
+from server.engine.vllm_build import VllmBuild
+from server.engine.vllm_command import Launch, make_command, make_environ
 
 CPU = VllmBuild(Path("/venv/bin/python"), "0.32.0", "cpu")
 

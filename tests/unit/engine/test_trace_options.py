@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from server.engine.launch import make_command, make_environ
 from server.engine.trace_options import CERTIFICATE, DEFAULTS, FLAG, HEADERS, TraceOptions, environ_of
-from tests.unit.engine.test_launch import CPU, launch, value_of
+from server.engine.vllm_command import make_command, make_environ
+from tests.unit.engine.test_vllm_command import CPU, launch, value_of
 
 URL = "http://127.0.0.1:4318/v1/traces"
 

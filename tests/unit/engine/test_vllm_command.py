@@ -1,29 +1,15 @@
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
-import httpx2
 import pytest
-from starlette.responses import PlainTextResponse
 
 from server.engine.cache_options import CacheOptions
-from server.engine.inside.fovea_leaving import Leaving
-from server.engine.launch import (
+from server.engine.vllm_build import VllmBuild
+from server.engine.vllm_command import (
     INSIDE_FOLDER,
     VLLM_SERVER,
     Launch,
-    LaunchError,
-    Stop,
-    VllmBuild,
-    check_model,
-    check_port,
     drain_of,
-    find_python,
     make_command,
     make_environ,
     tool_parser_of,
@@ -93,48 +79,6 @@ def test_the_tool_parser_follows_the_chat_template(tmp_path: Path, template: str
     assert tool_parser_of(tmp_path) == parser
 
 
-@pytest.mark.parametrize("model", ["./none", "/none", "none", "a/b/c"])
-def test_a_folder_that_is_no_checkpoint_is_refused(model: str) -> None:
-    with pytest.raises(LaunchError, match=r"no config\.json"):
-        check_model(model)
-
-
-def test_a_hub_id_is_left_to_vllm() -> None:
-    check_model("Qwen/Qwen3.5-9B")
-
-
-def test_a_port_in_use_is_said_before_the_model_is_loaded() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with pytest.raises(LaunchError, match="choose another --port"):
-            check_port("127.0.0.1", taken.getsockname()[1])
-
-
-def test_a_named_interpreter_is_taken_at_its_word() -> None:
-    assert find_python({"FOVEA_ENGINE_PYTHON": "/opt/python"}) == Path("/opt/python")
-
-
-STARTUP = Path(__file__).parents[3] / "server/engine/startup"
-
-
-def test_what_vllm_is_started_with_costs_nothing_until_it_is_needed() -> None:
-    script = "import sys; assert 'sitecustomize' in sys.modules; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": str(STARTUP)}, check=True)
-
-
-@pytest.mark.parametrize(("cuda", "hidden"), [("None", True), ("'13.0'", False)])
-def test_bf16_instructions_are_hidden_where_torch_has_no_cuda(tmp_path: Path, cuda: str, hidden: bool) -> None:
-    (tmp_path / "torch.py").write_text(
-        f"class version: cuda = {cuda}\nclass cpu:\n  _is_avx512_bf16_supported = staticmethod(lambda: True)\n"
-    )
-    (tmp_path / "vllm/platforms").mkdir(parents=True)
-    (tmp_path / "vllm/platforms/cpu.py").write_text("import torch\nsees = torch.cpu._is_avx512_bf16_supported()\n")
-    script = f"import vllm.platforms.cpu as cpu; assert cpu.sees is not {hidden}"
-    path = os.pathsep.join([str(STARTUP), str(tmp_path)])
-    subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": path}, check=True)
-
-
 def test_what_runs_has_the_time_that_was_given_here_or_to_vllm() -> None:
     assert value_of(make_command(launch(), CPU), "--shutdown-timeout") == "15"
     given = Launch("demo/model", "demo", "127.0.0.1", 8000, ("--shutdown-timeout", "40"), drain_s=20)
@@ -153,36 +97,3 @@ def test_ours_is_among_the_middleware_whatever_the_caller_adds(options: tuple[st
     """Without it vLLM would end at the signal that is meant for it."""
     command = make_command(launch(*options), CPU)
     assert value_of(command, "--middleware") == "fovea_leaving.Leaving"
-
-
-SAYS = "import signal, sys, time; [signal.signal(n, lambda n, _: print(int(n), flush=True)) for n in (10, 15)]"
-
-
-def test_an_engine_that_is_told_to_stop_leaves_first_and_stops_after_its_grace() -> None:
-    script = [sys.executable, "-c", f"{SAYS}; print('up', flush=True); [time.sleep(0.05) for _ in range(600)]"]
-    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "up\n"
-        stop = Stop(process, grace_s=0.3)  # type: ignore[arg-type]
-        stop.serves = True
-        stop.hear(signal.SIGTERM, None)
-        assert process.stdout.readline() == f"{int(signal.SIGUSR1)}\n"
-        while time.monotonic() - stop.asked[0] < 0.3:
-            stop.look()
-        stop.look()
-        assert process.stdout.readline() == f"{int(signal.SIGTERM)}\n"
-        stop.hear(signal.SIGTERM, None)
-        assert process.wait(10) == -signal.SIGKILL
-
-
-async def test_an_engine_that_leaves_is_not_healthy_and_serves_on() -> None:
-    before = signal.getsignal(signal.SIGUSR1)
-    try:
-        leaving = Leaving(PlainTextResponse("served"))
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(leaving), base_url="http://engine") as http:
-            assert (await http.get("/health")).status_code == 200
-            signal.raise_signal(signal.SIGUSR1)
-            assert (await http.get("/health")).status_code == 503
-            assert (await http.post("/v1/chat/completions")).text == "served"
-    finally:
-        signal.signal(signal.SIGUSR1, before)
