@@ -61,11 +61,19 @@ def test_addresses_that_cannot_be_are_refused_in_one_line(arguments: list[str]) 
     assert len(told.stderr.splitlines()) == 1
 
 
+# What a shell has put into the background ignores Ctrl-C, and so would its children.
+HEEDING = """\
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("server", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_ctrl_c_ends_it_quietly() -> None:
     command = (
         sys.executable,
-        "-m",
-        "server",
+        "-c",
+        HEEDING,
         "top",
         "--gateway",
         "http://127.0.0.1:9",
