@@ -288,12 +288,17 @@ def index_options() -> list[str]:
 def cpu_torch_options(install: list[str]) -> list[str]:
     """How a CPU build of torch can be had here: from a folder or index that pip knows, else from PyTorch's own.
 
-    Asked with a dry run that installs nothing.
+    Asked with a dry run that installs nothing. An index that cannot be asked is not one that has none.
     """
-    probe = [*install, "--dry-run", "--no-deps", "--quiet"]
-    for options in ([], ["--torch-backend", "cpu"]):
-        if subprocess.run([*probe, *options, f"{TORCH}+cpu"], capture_output=True, check=False).returncode == 0:
-            return options
+    probe = [*install, "--dry-run", "--no-deps", "--quiet", f"{TORCH}+cpu"]
+    asked = subprocess.run(probe, capture_output=True, text=True, check=False, env=environ())
+    if asked.returncode == 0:
+        return []
+    if "No solution found" not in asked.stderr:
+        raise SetUpError(f"no package index could be asked for {TORCH}; try again:\n{asked.stderr.strip()}")
+    others = ["--torch-backend", "cpu"]
+    if subprocess.run([*probe, *others], capture_output=True, check=False, env=environ()).returncode == 0:
+        return others
     raise SetUpError(
         f"no CPU build of {TORCH} was found: add PyTorch's CPU index (its address is on PyTorch's site under "
         "'Get started', Compute Platform 'CPU') as PIP_EXTRA_INDEX_URL, or name a folder that holds the wheel "
@@ -305,13 +310,19 @@ def unique(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def run(command: list[str], failure: str, folder: Path | None = None) -> None:
-    environ = {**os.environ, "UV_HTTP_TIMEOUT": "180", "UV_LINK_MODE": "copy"}
-    environ.pop("VIRTUAL_ENV", None)
+def environ() -> dict[str, str]:
+    """Ours, with the certificates that pip knows, and patience with an index that stumbles: 8 tries more take uv
+    a minute and a half, its own 3 take 10 seconds."""
+    ours = {"UV_HTTP_RETRIES": "8", **os.environ, "UV_HTTP_TIMEOUT": "180", "UV_LINK_MODE": "copy"}
+    ours.pop("VIRTUAL_ENV", None)
     if cert := os.environ.get("PIP_CERT"):
-        environ.setdefault("SSL_CERT_FILE", cert)
-        environ.setdefault("NODE_EXTRA_CA_CERTS", cert)
-    done = subprocess.run(command, cwd=folder, env=environ, check=False)
+        ours.setdefault("SSL_CERT_FILE", cert)
+        ours.setdefault("NODE_EXTRA_CA_CERTS", cert)
+    return ours
+
+
+def run(command: list[str], failure: str, folder: Path | None = None) -> None:
+    done = subprocess.run(command, cwd=folder, env=environ(), check=False)
     if done.returncode:
         raise SetUpError(f"{failure} (exit code {done.returncode}; the lines above say why).")
 

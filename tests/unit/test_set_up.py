@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import tarfile
@@ -50,7 +51,24 @@ def test_a_full_disk_is_told_in_gigabytes(set_up: ModuleType) -> None:
 
 def test_without_a_cpu_torch_the_index_to_add_is_said(set_up: ModuleType) -> None:
     with pytest.raises(set_up.SetUpError, match=r"no CPU build of torch==2\.13\.0 .*PIP_EXTRA_INDEX_URL"):
-        set_up.cpu_torch_options(["/bin/false"])
+        set_up.cpu_torch_options([*uv_install(set_up), "--no-index"])
+
+
+def test_an_index_that_cannot_be_asked_is_not_one_without_a_cpu_torch(
+    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        index = f"http://127.0.0.1:{taken.getsockname()[1]}/simple"
+        with pytest.raises(set_up.SetUpError, match=r"try again:\nerror: (.*\n)+.*Connection refused") as told:
+            set_up.cpu_torch_options([*uv_install(set_up), "--default-index", index])
+    assert "no CPU build" not in str(told.value)
+
+
+def uv_install(set_up: ModuleType) -> list[str]:
+    return [set_up.ensure_uv(), "pip", "install", "--python", sys.executable]
 
 
 def test_a_finished_environment_is_left_alone() -> None:
