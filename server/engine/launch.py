@@ -34,7 +34,7 @@ def run_engine(launch: Launch, environ: Mapping[str, str], report: Callable[[str
         start_new_session=True,
         preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads run yet
     )
-    stop = Stop(process, launch.grace_s)
+    stop = Stop(process, launch.grace_s, drain_of(launch))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.hear)
     url = f"http://{_reachable(launch.host)}:{launch.port}"

@@ -19,13 +19,15 @@ def die_with_parent() -> None:
 
 
 class Stop:
-    """Passes on what we are told. SIGTERM: not healthy at once, and told to stop after the grace; SIGINT: told to
-    stop; a second signal: ended, whatever runs."""
+    """Passes on what we are told. SIGTERM: not healthy at once, after the grace nothing new, and told to stop when
+    nothing runs any more or `drain_s` is over (`inside/fovea_leaving`); SIGINT: told to stop; a second signal:
+    ended, whatever runs."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", grace_s: float) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", grace_s: float, drain_s: float) -> None:
         self._process = process
-        self._grace_s = grace_s
-        self._told = False
+        # What is next for an engine that leaves, and when.
+        self._steps = [(0.0, signal.SIGUSR1), (grace_s, signal.SIGUSR2), (grace_s + drain_s, signal.SIGTERM)]
+        self._leaves = False
         self.asked: list[float] = []
         self.serves = False
 
@@ -33,19 +35,19 @@ class Stop:
         self.asked.append(time.monotonic())
         if len(self.asked) > 1:
             end_group(self._process.pid)
-        elif number == signal.SIGTERM and self.serves and self._grace_s:
-            self._process.send_signal(signal.SIGUSR1)
+        elif number == signal.SIGTERM and self.serves:
+            self._leaves = True
+            self.look()
         else:
-            self._tell()
+            self._tell(signal.SIGTERM)
 
     def look(self) -> None:
-        if self.asked and not self._told and time.monotonic() - self.asked[0] >= self._grace_s:
-            self._tell()
+        while self._leaves and self._steps and time.monotonic() - self.asked[0] >= self._steps[0][0]:
+            self._tell(self._steps.pop(0)[1])
 
-    def _tell(self) -> None:
-        self._told = True
+    def _tell(self, number: signal.Signals) -> None:
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(number)
 
 
 def wait_for_end(process: "subprocess.Popen[bytes]", stop: Stop, stop_s: float) -> int:

@@ -31,7 +31,8 @@ GRACE_S = 5  # gateways look every 2 s
 class Launch:
     """What to start. `options` are vLLM's own flags, passed on; they win over our defaults.
 
-    Told to stop, it is not healthy for `grace_s` and still takes requests; then it has `drain_s` for what runs.
+    Told to stop, it is not healthy for `grace_s` and still takes requests; then it takes no more, and has `drain_s`
+    for what runs.
     """
 
     model: str

@@ -21,7 +21,8 @@ PICTURES = [
 
 @dataclass(frozen=True)
 class Outcome:
-    """`how`: "whole", "failed" (and said so, with its code), "cut" (ended without a word) or "hung"."""
+    """`how`: "whole", "failed" (and said so, with its code), "cut" (ended without a word of the gateway's; `code`
+    says how) or "hung"."""
 
     how: str
     engine: str
@@ -50,7 +51,7 @@ def ask(
         except httpx2.TimeoutException:
             return Outcome("hung", "")
         except httpx2.TransportError as problem:
-            return Outcome("cut", "", type(problem).__name__)
+            return Outcome("cut", "", f"{type(problem).__name__}: {problem}")
     return Outcome("cut", "", "nobody listens")
 
 
@@ -58,21 +59,25 @@ def outcome_of(status: int, body: bytes, engine: str, stream: bool) -> Outcome:
     if status != 200:
         return Outcome("failed", engine, json.loads(body)["error"]["code"])
     if not stream:
-        return Outcome(ending(json.loads(body)["choices"][0]["finish_reason"]), engine)
+        return ending(json.loads(body)["choices"][0]["finish_reason"], engine)
     events = [line.removeprefix("data: ") for line in body.decode().splitlines() if line.startswith("data: ")]
     if events[-1:] != ["[DONE]"]:
         last: dict[str, Any] = json.loads(events[-1]) if events else {}
-        return Outcome("failed", engine, last["error"]["code"]) if "error" in last else Outcome("cut", engine)
+        return (
+            Outcome("failed", engine, last["error"]["code"])
+            if "error" in last
+            else Outcome("cut", engine, f"after {len(events)} events")
+        )
     chunks = [json.loads(event) for event in events[:-1]]
     if "error" in chunks[-1]:
         return Outcome("failed", engine, chunks[-1]["error"]["code"])
     reasons = [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]]
-    return Outcome(ending(next(filter(None, reasons), "")), engine)
+    return ending(next(filter(None, reasons), ""), engine)
 
 
-def ending(reason: str) -> str:
+def ending(reason: str, engine: str) -> Outcome:
     """An engine that aborts says 200 and nothing else: whoever asked has lost its answer without a word."""
-    return "whole" if reason in ("length", "stop") else "cut"
+    return Outcome("whole", engine) if reason in ("length", "stop") else Outcome("cut", engine, f"ended: {reason}")
 
 
 @dataclass

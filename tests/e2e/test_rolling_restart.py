@@ -15,7 +15,9 @@ CALLERS = 6
 @contextmanager
 def gateway(engine: str, port: int) -> Iterator[Running]:
     options = ("--engine", engine, "--port", str(port), "--workers", "2")
-    with running("server", "gateway", *options, FOVEA_HTTP__DRAIN_GRACE_S="1") as started:
+    # Longer than an answer takes: a stream that was begun before the grace and ends after it does not say that its
+    # connection is closed behind it, and whoever asks on that at the same instant is not heard.
+    with running("server", "gateway", *options, FOVEA_HTTP__DRAIN_GRACE_S="4") as started:
         for _ in range(2):
             started.wait_for(r"(?s)engine-0 is ready.*engine-0 is ready", 60)
         yield started
